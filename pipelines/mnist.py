@@ -1,0 +1,41 @@
+"""MNIST and the data sets of its shape, through TFDS: 28x28 grey images, white on black.
+
+    mnist, fashion_mnist, kmnist   60,000 training images, of which the last 10,000 validate
+    emnist                         emnist/balanced: 112,800 training images, 47 classes
+    digits                         scikit-learn's digits enlarged to 28x28: no download
+
+Test: 10,000 images (emnist: 18,800; digits: 360). Order is TFDS's own.
+"""
+import numpy as np
+
+from pipelines import digits
+from pipelines.stream import Examples, Splits, Stream
+from pipelines.tfds_source import arrays
+
+TFDS_NAMES = {"mnist": "mnist", "fashion_mnist": "fashion_mnist", "kmnist": "kmnist",
+              "emnist": "emnist/balanced"}
+VALIDATION = 10_000
+FASHION = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag",
+           "ankle boot")
+EMNIST = tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt")
+
+
+def load(name="mnist", batch_size=10, *, seed=0, **stream_options):
+    """-> Splits of uint8 images (N, 28, 28, 1) and int64 labels.
+
+    stream_options go to Stream: order, variants, vary, augment.
+    Raises ValueError for an unknown name, FileNotFoundError when the data is neither
+    cached nor to be downloaded.
+    """
+    if name == "digits":
+        return digits.load(batch_size, size=28, seed=seed, **stream_options)
+    if name not in TFDS_NAMES:
+        raise ValueError(f"data must be one of {', '.join([*TFDS_NAMES, 'digits'])}. Received: {name}")
+    images, labels = arrays(TFDS_NAMES[name], "train", offline="digits")
+    test_images, test_labels = arrays(TFDS_NAMES[name], "test", offline="digits")
+    if name == "emnist":                               # TFDS stores these transposed
+        images, test_images = (np.swapaxes(x, 1, 2) for x in (images, test_images))
+    training = Examples(images[:-VALIDATION], labels[:-VALIDATION])
+    return Splits(Stream(training, batch_size, seed=seed, **stream_options), training,
+                  Examples(images[-VALIDATION:], labels[-VALIDATION:]), Examples(test_images, test_labels),
+                  {"fashion_mnist": FASHION, "emnist": EMNIST}.get(name, tuple("0123456789")))

@@ -1,0 +1,149 @@
+"""Examples in memory, and the endless stateless stream of training batches made from them."""
+import dataclasses
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+
+def unit_interval(inputs):
+    """uint8 in [0, 255] -> float32 in [0, 1], any shape; floats pass unchanged."""
+    if inputs.dtype == tf.uint8:
+        return tf.cast(inputs, tf.float32) / 255.0
+    return inputs
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """A finite split, held in memory as it is stored and prepared batch by batch.
+
+    inputs: (N, ...), for images uint8 (N, H, W, C).  labels: int64 (N,).
+    prepare: inputs of a batch -> what the model takes; [0, 1] floats by default.
+    """
+    inputs: np.ndarray
+    labels: np.ndarray
+    prepare: callable = unit_interval
+
+    def __post_init__(self):
+        if len(self.inputs) != len(self.labels) or not len(self.inputs):
+            raise ValueError("Examples needs as many labels as inputs, at least one. "
+                             f"Received: {len(self.inputs)} inputs, {len(self.labels)} labels")
+
+    def __len__(self):
+        return len(self.inputs)
+
+    def __getitem__(self, rows):
+        """The examples of a slice or an index array, as Examples."""
+        return dataclasses.replace(self, inputs=self.inputs[rows], labels=self.labels[rows])
+
+    def dataset(self, batch_size=500):
+        """A tf.data.Dataset of (prepared inputs, labels), in order, the last batch smaller."""
+        return (tf.data.Dataset.from_tensor_slices((self.inputs, self.labels)).batch(batch_size)
+                .map(lambda inputs, labels: (self.prepare(inputs), labels)).prefetch(2))
+
+    def arrays(self):
+        """(prepared inputs, labels) as NumPy arrays; float32 images take 4 bytes a pixel."""
+        return np.asarray(self.prepare(tf.constant(self.inputs))), self.labels
+
+
+class Stream:
+    """Endless training batches whose i-th is a pure function of (seed, i).
+
+    A run can therefore start at batch i, on one device or on several, and see what it
+    would have seen. Positions 0, 1, 2, ... walk through the examples epoch after epoch;
+    each epoch is a permutation of all examples, so that none is left out when the batch
+    size does not divide their number: such a batch takes the rest from the next epoch.
+
+    order     "reshuffled" draws a new permutation each epoch, "shuffled" one for all
+              epochs, "fixed" keeps the order of storage.
+    variants  the number of versions of each example (Nielsen's five shifts: 5). They are
+              numbered images first, so "fixed" order goes through version 0 first.
+    vary      (prepared inputs (B, ...), version numbers int64 (B,)) -> inputs.
+    augment   (prepared inputs (B, ...), seeds int64 (B, 2)) -> inputs, by stateless
+              random operations with one seed per example.
+    Raises ValueError for a batch size outside [1, number of examples] or an unknown order.
+    """
+
+    def __init__(self, examples, batch_size, *, seed=0, order="reshuffled", variants=1, vary=None,
+                 augment=None):
+        if order not in ("reshuffled", "shuffled", "fixed"):
+            raise ValueError(f'order must be "reshuffled", "shuffled" or "fixed". Received: {order!r}')
+        self.size = len(examples) * variants
+        if not 1 <= batch_size <= self.size:
+            raise ValueError(f"batch_size must be in [1, {self.size}], the number of training examples. "
+                             f"Received: {batch_size}")
+        self.examples, self.batch_size, self.seed, self.order = examples, batch_size, seed, order
+        self.variants, self.vary, self.augment = variants, vary, augment
+
+    @property
+    def batches_per_epoch(self):
+        return self.size // self.batch_size
+
+    @functools.cached_property
+    def _tensors(self):
+        with tf.init_scope():
+            return tf.constant(self.examples.inputs), tf.constant(self.examples.labels)
+
+    def batch(self, i, shard=(0, 1)):
+        """Batch i, or rows [k B / n, (k + 1) B / n) of it for shard=(k, n): (inputs, labels) tensors.
+
+        i: an integer or an int64 scalar tensor. k may be a tensor, n is a Python integer
+        that divides the batch size.
+        """
+        part, parts = shard
+        if self.batch_size % parts:
+            raise ValueError(f"the batch size must be a multiple of the {parts} devices. "
+                             f"Received: {self.batch_size}")
+        rows = self.batch_size // parts
+        positions = (tf.cast(i, tf.int64) * self.batch_size + tf.cast(part, tf.int64) * rows
+                     + tf.range(rows, dtype=tf.int64))
+        order = self._order(positions)
+        inputs, labels = self._tensors
+        count = len(self.examples)
+        index = order % count if self.variants > 1 else order
+        x, y = self.examples.prepare(tf.gather(inputs, index)), tf.gather(labels, index)
+        if self.vary is not None:
+            x = self.vary(x, order // count)
+        if self.augment is not None:
+            seeds = tf.stack([tf.fill([rows], tf.cast(self.seed, tf.int64)), positions], axis=1)
+            x = self.augment(x, seeds)
+        return x, y
+
+    def _order(self, positions):
+        """Positions in the endless walk -> indices in [0, size)."""
+        within = positions % self.size
+        if self.order == "fixed":
+            return within
+        if self.order == "shuffled":
+            return self._permuted(within, tf.constant(0, tf.int64))
+        epoch = positions[0] // self.size
+        order = self._permuted(within, epoch)
+        if self.size % self.batch_size:              # a batch may straddle two epochs
+            order = tf.where(positions // self.size == epoch, order, self._permuted(within, epoch + 1))
+        return order
+
+    def _permuted(self, within, epoch):
+        return tf.random.experimental.index_shuffle(
+            within, seed=tf.stack([tf.cast(self.seed, tf.int64), epoch]), max_index=self.size - 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """One data set, ready: an endless training stream and two finite splits.
+
+    training is the split that the stream draws from, unshuffled and not augmented.
+    input_shape excludes the batch.
+    """
+    train: Stream
+    training: Examples
+    validation: Examples
+    test: Examples
+    class_names: tuple[str, ...]
+
+    @property
+    def num_classes(self):
+        return len(self.class_names)
+
+    @property
+    def input_shape(self):
+        return tuple(self.test.inputs.shape[1:])

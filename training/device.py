@@ -1,0 +1,65 @@
+"""Which devices a run uses, in which precision, and how it says so."""
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+STRATEGIES = ("auto", "none", "mirrored")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+def strategy(name="auto"):
+    """The tf.distribute strategy of that name; auto mirrors where there are several GPUs."""
+    if name not in STRATEGIES:
+        raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}. Received: {name}")
+    gpus = tf.config.list_logical_devices("GPU")
+    if name == "mirrored":
+        return tf.distribute.MirroredStrategy(gpus or tf.config.list_logical_devices("CPU"))
+    if name == "auto" and len(gpus) > 1:
+        return tf.distribute.MirroredStrategy(gpus)
+    return tf.distribute.get_strategy()
+
+
+def set_precision(name):
+    if name not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {name}")
+    keras.config.set_dtype_policy(name)
+
+
+def description():
+    """The device in words: 'NVIDIA H200 x 2' or 'AMD EPYC, 2 cores'."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+        return f"{name} x {len(gpus)}" if len(gpus) > 1 else name
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines()
+                 if line.startswith("model name")]
+        model = names[0] if names else model
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model}, {cores} core{'s' if cores > 1 else ''}"
+
+
+def environment():
+    """Versions, device and commit, for environment.json."""
+    packages = ("tensorflow", "keras", "tensorflow-datasets", "keras-tuner", "numpy")
+    return {"python": platform.python_version(), "versions": {name: metadata.version(name) for name in packages},
+            "backend": keras.backend.backend(), "device": description(), "commit": commit(),
+            "system": platform.platform()}
+
+
+def commit():
+    """The commit of this checkout, with '+' if tracked files differ from it; None outside git."""
+    def git(*arguments):
+        return subprocess.run(["git", "-C", Path(__file__).parent, *arguments], capture_output=True, text=True,
+                              check=True).stdout.strip()
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
