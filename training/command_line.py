@@ -1,20 +1,29 @@
 """From a recipe's Config to its command line, and from errors to plain sentences."""
+import contextlib
 import dataclasses
 import difflib
+import io
 import os
+import re
+import signal
 import sys
+import threading
 import time
+import typing
 from pathlib import Path
 from typing import Literal
 
 from training.files import read_json
+
+KEPT = ("seed", "strategy", "precision", "jit", "data_dir")      # flags that a resumed run takes over
 
 
 @dataclasses.dataclass(frozen=True)
 class RunFlags:
     """The flags that every run has."""
     run_dir: str = ""        # folder of this run; by default runs/<recipe>-<time>
-    resume: bool = False     # go on with the run in --run-dir
+    resume: bool = False     # go on with the run in --run-dir, as it was configured
+    evaluate: bool = False   # measure the finished run in --run-dir once more, and write nothing
     strategy: Literal["auto", "none", "mirrored"] = "auto"    # devices; auto: all GPUs, else one device
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     jit: Literal["auto", "on", "off"] = "auto"                # XLA; auto is off on CPUs, where it was slower
@@ -25,6 +34,10 @@ class RunFlags:
     debug: bool = False      # show the traceback of an error
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a run as ctrl-C does."""
+
+
 def launch(main, Config, *, named=None, flag="config", smoke=None, compare=None):
     """Runs a recipe's main(config, run) as its command line says.
 
@@ -32,66 +45,125 @@ def launch(main, Config, *, named=None, flag="config", smoke=None, compare=None)
     named      {name: Config}, chosen by --<flag> NAME; "all" runs each in a folder of its own
                and then calls compare(run, {name: metrics}), if given, to draw them together.
     smoke      the Config of --smoke.
-    Errors end the process with a sentence on stderr and status 2 (130 after ctrl-C),
-    unless --debug is given.
+    Errors end the process with a sentence on stderr and status 2 (130 after ctrl-C, 143
+    after SIGTERM), unless --debug is given.
     """
-    arguments = sys.argv[1:]
-    run = None
-    try:
-        flags, configs = parse(arguments, Config, named or {}, flag, smoke)
+    with plain_errors("--debug" in sys.argv[1:]) as state, terminable():
+        flags, configs, changed = parse(sys.argv[1:], Config, named or {}, flag, smoke)
         if flags.data_dir:
             os.environ["TFDS_DATA_DIR"] = str(Path(flags.data_dir).expanduser())
-        run = open_run(main, flags, configs)
-        if len(configs) == 1:
+        run = open_run(main, flags, configs, changed)
+        state.folder = None if flags.evaluate else run.folder
+        if flags.evaluate:
+            return evaluate(main, run, configs)
+        if not run.series:
             finish(main, run, run.config)
         else:
             results = {}
             for name, config in configs.items():
                 print(f"-- {flag} {name} " + "-" * 40, flush=True)
-                child = run.child(name, config)
-                results[name] = child.metrics or finish(main, child, config)
+                results[name] = finish(main, run.child(name, config, changed=changed[name]), config)
             if compare is not None:
                 compare(run, results)
             run.finish(results)
         print(f"\nrun folder  {run.folder}\nreport      {run.folder / 'report.html'}")
-    except KeyboardInterrupt:
-        where = f" Go on with `python -m recipes resume {run.folder}`." if run is not None else ""
-        fail(f"interrupted.{where}", 130)
-    except Exception as error:
-        if "--debug" in arguments:
-            raise
-        fail(sentence(error))
 
 
 def parse(arguments, Config, named, flag, smoke):
-    """-> (RunFlags, {name: Config}); one name "" unless the flag says all."""
-    import tyro
-    flags, rest = tyro.cli(RunFlags, args=[a for a in arguments if a not in ("-h", "--help")],
-                           return_unknown_args=True, console_outputs=True)
-    base, names = Config(), [""]
-    if flags.smoke and smoke is not None:
-        base = smoke
-    if flags.config and Path(flags.config).suffix == ".json":
-        base = config_from(flags.config, Config)
+    """-> (RunFlags, {name: Config}, {name: {changed field: value}}); the name is "" where none is chosen.
+
+    Raises ValueError, in a sentence, for whatever does not fit; --help ends the process.
+    """
+    help_wanted = any(argument in ("-h", "--help") for argument in arguments)
+    arguments = [argument for argument in arguments if argument not in ("-h", "--help")]
+    flags, rest = from_arguments(RunFlags, RunFlags(), arguments)
     name, rest = take_option(rest, f"--{flag}") if flag != "config" else (flags.config, rest)
-    if name and Path(name).suffix != ".json":
-        if name != "all" and name not in named:
-            raise ValueError(f"--{flag} must be one of {', '.join([*named, 'all'])}. Received: {name}")
+    if flag == "config" and Path(name).suffix == ".json":
+        name = ""
+    if name and name not in (*named, "all"):
+        raise ValueError(f"--{flag} must be one of {', '.join([*named, 'all'])}. Received: {name}")
+    if flags.resume or flags.evaluate:
+        flags, defaults = saved_run(flags, arguments, Config)
+    elif Path(flags.config).suffix == ".json":
+        if name:
+            raise ValueError(f"give either --{flag} {name} or --config {flags.config}, not both")
+        defaults = {"": config_from(flags.config, Config)}
+    elif flags.config and flag != "config":
+        raise ValueError(f"--config takes a saved config.json. Received: {flags.config}")
+    else:
         names = list(named) if name == "all" else [name]
+        defaults = {name: named.get(name, Config()) for name in names}
+        if flags.smoke and smoke is not None:            # the named networks at the smoke size
+            defaults = {name: replaced(default, difference(smoke, Config())) for name, default in defaults.items()}
+    if help_wanted:
+        print_help(Config, next(iter(defaults.values())), named, flag)
     configs = {}
-    for name in names:
-        default = named.get(name, base)
-        if flags.smoke and smoke is not None and name:             # the named network at the smoke size
-            changed = {field.name: getattr(smoke, field.name) for field in dataclasses.fields(Config)
-                       if getattr(smoke, field.name) != getattr(Config(), field.name)}
-            default = dataclasses.replace(default, **changed)
-        configs[name], unknown = (default, rest)
-        help_wanted = any(a in ("-h", "--help") for a in arguments)
-        if help_wanted:
-            print_help(Config, default, named, flag)
-        configs[name], unknown = tyro.cli(Config, args=rest, default=default, return_unknown_args=True)
+    for name, default in defaults.items():
+        configs[name], unknown = from_arguments(Config, default, rest)
         refuse_unknown(unknown, Config, flag if named else None)
-    return flags, configs
+    return flags, configs, {name: difference(config, named.get(name, Config())) for name, config in configs.items()}
+
+
+def from_arguments(Class, default, arguments):
+    """tyro's reading of the arguments: (Class, those that it does not know); ValueError in a sentence."""
+    import tyro
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(output), contextlib.redirect_stdout(output):
+            return tyro.cli(Class, args=arguments, default=default, return_unknown_args=True)
+    except SystemExit:
+        pass
+    # A box of a heading, the message, and further sections below lines.
+    lines = [line.strip(" │|") for line in output.getvalue().splitlines()]
+    lines = [line for line in lines if line and not line.startswith(("╭", "╰"))]
+    sections = "\n".join(lines).split("\n" + next((line for line in lines if set(line) <= {"─", "-"}), "\n"))
+    message = " ".join(sections[0].split("\n")[1:] or lines[1:]).strip() or "the arguments cannot be read"
+    invalid = re.match(r"Error parsing (--[\w-]+).*?(\[?'.*'\]?)$", message)
+    if invalid:
+        option, received = invalid.groups()
+        expected = re.search(re.escape(option) + r"\s+(.+)", output.getvalue().split(message[:20])[-1])
+        kind = f" takes {expected.group(1).strip(' │|')}." if expected else " cannot take that."
+        message = f"{option}{kind} Received: {received}"
+    raise ValueError(message)
+
+
+def difference(config, other):
+    """The fields of config that other has not, or has otherwise: {name: value}."""
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)
+            if getattr(config, field.name) != getattr(other, field.name)}
+
+
+def replaced(config, changes):
+    return dataclasses.replace(config, **changes)
+
+
+def saved_run(flags, arguments, Config):
+    """The flags and {name: Config} of the run in --run-dir; what the arguments say wins, but for the seed."""
+    if not flags.run_dir:
+        raise ValueError(f"--{'resume' if flags.resume else 'evaluate'} needs --run-dir")
+    path = Path(flags.run_dir) / "config.json"
+    saved = read_saved(flags.run_dir)
+    kept = dataclasses.replace(RunFlags(), **{name: saved[name] for name in KEPT if name in saved})
+    merged, _ = from_arguments(RunFlags, kept, arguments)
+    if merged.seed != kept.seed:
+        raise ValueError(f"the run in {flags.run_dir} has seed {kept.seed}, which cannot change on the way. "
+                         f"Received: --seed {merged.seed}")
+    if "configs" in saved:
+        return merged, {name: checked_config(values, Config, path) for name, values in saved["configs"].items()}
+    return merged, {saved.get("name", ""): checked_config(saved["config"], Config, path)}
+
+
+def read_saved(folder):
+    """config.json of a run folder. Raises FileNotFoundError or ValueError in a sentence."""
+    path = Path(folder) / "config.json"
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"there is no run folder {folder}")
+    if not path.exists():
+        raise FileNotFoundError(f"{folder} is not a run folder: it has no config.json")
+    saved = read_json(path)
+    if not isinstance(saved, dict) or not {"recipe", "config"} <= set(saved):
+        raise ValueError(f"{path} is not of a run")
+    return saved
 
 
 def print_help(Config, default, named, flag):
@@ -101,7 +173,7 @@ def print_help(Config, default, named, flag):
         ("recipe", tyro.conf.OmitArgPrefixes[Config], dataclasses.field(default=default)),
         ("run", tyro.conf.OmitArgPrefixes[RunFlags], dataclasses.field(default=RunFlags()))])
     description = f"--{flag} NAME chooses: {', '.join([*named, 'all'])}" if named else ""
-    tyro.cli(both, args=["--help"], description=description)
+    tyro.cli(both, args=["--help"], description=description, prog=f"python -m recipes run {Path(sys.argv[0]).stem}")
 
 
 def take_option(arguments, option):
@@ -121,34 +193,76 @@ def refuse_unknown(unknown, Config, flag):
         return
     fields = [*dataclasses.fields(Config), *dataclasses.fields(RunFlags)]
     known = ["--" + field.name.replace("_", "-") for field in fields] + ([f"--{flag}"] if flag else [])
-    near = difflib.get_close_matches(unknown[0].split("=")[0], known, n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    raise ValueError(f"unknown argument {unknown[0]}.{hint} --help lists them all.")
+    raise ValueError(f"unknown argument {unknown[0]}.{nearest(unknown[0].split('=')[0], known)} "
+                     "--help lists them all.")
+
+
+def nearest(name, known):
+    """' Did you mean a or b?', or '' where nothing is near."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 def config_from(path, Config):
     """A Config from a saved config.json. Raises ValueError, naming the field, if it does not fit."""
-    if not Path(path).exists():
+    if not Path(path).is_file():
         raise FileNotFoundError(f"--config: there is no file {path}")
     values = read_json(path)
-    values = values.get("config", values)
-    fields = {field.name: field for field in dataclasses.fields(Config)}
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} is not a saved config.json: it holds no fields")
+    if "configs" in values:
+        raise ValueError(f"{path} is of a series of runs. Take the config.json of one of its folders: "
+                         f"{', '.join(values['configs'])}")
+    return checked_config(values.get("config", values), Config, path)
+
+
+def checked_config(values, Config, path):
+    """A Config of values read from JSON. Raises ValueError, naming path and field, if they do not fit."""
+    hints = typing.get_type_hints(Config)
     for name in values:
-        if name not in fields:
+        if name not in hints:
             raise ValueError(f"{path} has a field {name!r} that this recipe does not have "
-                             f"(it has {', '.join(fields)})")
-    return Config(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+                             f"(it has {', '.join(hints)})")
+    return Config(**{name: checked(value, hints[name], f"{path}: {name}") for name, value in values.items()})
 
 
-def open_run(main, flags, configs):
-    from training.run import Run
+def checked(value, hint, name):
+    """A value from JSON as its annotation wants it: lists become tuples, integers floats."""
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple and isinstance(value, list):
+        kinds = options[:1] * len(value) if options[-1] is ... else options
+        if len(kinds) == len(value):
+            return tuple(checked(item, kind, name) for item, kind in zip(value, kinds, strict=True))
+    elif origin is Literal:
+        if value in options:
+            return value
+    elif options:                                        # a union, as in float | None
+        for option in options:
+            with contextlib.suppress(ValueError):
+                return checked(value, option, name)
+    elif hint is float and type(value) is int:
+        return float(value)
+    elif type(value) is hint:
+        return value
+    expected = getattr(hint, "__name__", hint) if not options else str(hint).replace("typing.", "")
+    raise ValueError(f"{name} must be {expected}. Received: {value!r}")
+
+
+def open_run(main, flags, configs, changed):
+    from training.run import Evaluation, Run
     recipe = Path(sys.modules[main.__module__].__file__).stem
     names = list(configs)
-    suffix = f"-{names[0]}" if len(names) == 1 and names[0] else ""
+    series = len(names) > 1
+    suffix = f"-{names[0]}" if not series and names[0] else ""
     folder = Path(flags.run_dir or f"runs/{recipe}{suffix}-{time.strftime('%Y%m%d-%H%M%S')}")
-    return Run(folder, recipe=recipe, config=next(iter(configs.values())) if len(configs) == 1 else None,
-               name=names[0] if len(names) == 1 else "all", seed=flags.seed, strategy=flags.strategy,
-               precision=flags.precision, jit=flags.jit, resume=flags.resume)
+    if flags.resume or flags.evaluate:
+        saved = read_saved(folder)["recipe"]
+        if saved != recipe:
+            raise ValueError(f"{folder} holds a run of {saved}, not of {recipe}")
+    return (Evaluation if flags.evaluate else Run)(
+        folder, recipe=recipe, config=None if series else configs[names[0]], name="all" if series else names[0],
+        seed=flags.seed, strategy=flags.strategy, precision=flags.precision, jit=flags.jit, resume=flags.resume,
+        data_dir=flags.data_dir, changed={} if series else changed[names[0]], configs=configs if series else None)
 
 
 def finish(main, run, config):
@@ -159,10 +273,69 @@ def finish(main, run, config):
     metrics = main(config, run)
     run.finish(metrics)
     for name, value in metrics.items():
-        print(f"{name:24s} {value:.4f}" if isinstance(value, float) else f"{name:24s} {value}")
+        print(f"{name:24s} {shown(value)}")
     from training import report
     report.write(run.folder)
     return metrics
+
+
+def shown(value):
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def evaluate(main, run, configs):
+    """Measures finished networks once more and prints the stored and the new metrics side by side."""
+    for name, config in configs.items():
+        folder = run.folder / name if run.series else run.folder
+        if not (folder / "metrics.json").exists():
+            raise ValueError(f"the run in {folder} is not finished. "
+                             f"`python -m recipes resume {run.folder}` goes on with it.")
+        stored = read_json(folder / "metrics.json")
+        measured = main(config, run.child(name, config) if run.series else run)
+        print(f"{folder}\n{'':26s} {'stored':>12s} {'now':>12s}")
+        for metric in {**stored, **measured}:
+            before, now = stored.get(metric), measured.get(metric)
+            mark = "" if same(before, now) else "  differs"
+            print(f"{metric:26s} {shown(before):>12s} {shown(now):>12s}{mark}")
+
+
+def same(one, other):
+    """Equal, or numbers that differ by no more than the order of a float32 sum does."""
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        return abs(one - other) <= 1e-5 * max(1.0, abs(one))
+    return one == other
+
+
+@contextlib.contextmanager
+def plain_errors(debug=False):
+    """Ends the process with a sentence instead of a traceback; state.folder is the run to go on with."""
+    state = type("State", (), {"folder": None})()
+    try:
+        yield state
+    except KeyboardInterrupt as error:
+        where = f" Go on with: python -m recipes resume {state.folder}" if state.folder else ""
+        fail(f"interrupted.{where}", 143 if isinstance(error, Terminated) else 130)
+    except BrokenPipeError:                              # the reader of `list | head` has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        if debug:
+            raise
+        fail(sentence(error))
+
+
+@contextlib.contextmanager
+def terminable():
+    """SIGTERM raises Terminated in here."""
+    def stop(number, frame):
+        raise Terminated
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def sentence(error):

@@ -1,8 +1,13 @@
 """A run: its folder, its devices, its seed, and fit and evaluate as every recipe calls them."""
+import csv
 import dataclasses
+import datetime
 import json
 import shutil
 import sys
+import tempfile
+import time
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -13,6 +18,8 @@ from training import device, loop
 from training.files import read_json, replacing, write_json
 
 ABOUT = "about.json"            # member of model.keras: what predict needs beside the network
+CONFIG, ENVIRONMENT, METRICS, HISTORY, MODEL = (
+    "config.json", "environment.json", "metrics.json", "history.csv", "model.keras")
 
 
 class Run:
@@ -25,28 +32,42 @@ class Run:
            predictions.npz                 float32 logits and int64 labels of the last evaluation
            figures/*.png, report.html      to look at
 
-    Raises FileExistsError if the folder holds a run and resume is False.
+    changed: the fields of config that the command line set, {name: value}.
+    configs: {name: Config} of a series, whose networks are children of this run.
+    Raises FileExistsError if the folder holds results and resume is False, OSError if it
+    cannot be written.
     """
 
     def __init__(self, folder, *, recipe="", config=None, name="", seed=0, strategy="auto", precision="float32",
-                 jit="auto", resume=False):
+                 jit="auto", resume=False, data_dir="", changed=None, configs=None):
         self.folder, self.recipe, self.config, self.name = Path(folder), recipe, config, name
-        self.seed, self.precision, self.jit, self.resume = seed, precision, jit, resume
+        self.seed, self.precision, self.jit, self.resume, self.data_dir = seed, precision, jit, resume, data_dir
         if jit not in ("auto", "on", "off"):
             raise ValueError(f"jit must be auto, on or off. Received: {jit}")
-        self.strategy_name = strategy
+        self.strategy_name, self.configs = strategy, configs
         self.strategy = device.strategy(strategy)
         device.set_precision(precision)
         keras.utils.set_random_seed(seed)
-        if (self.folder / "config.json").exists() and not resume:
-            raise FileExistsError(f"{folder} already holds a run. Continue it with "
-                                  f"`python -m recipes resume {folder}`, or name another --run-dir.")
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / "config.json", {
-            "recipe": recipe, "name": name, "seed": seed, "strategy": strategy, "precision": precision,
-            "jit": jit, "config": dataclasses.asdict(config) if config is not None else {}})
-        if not (self.folder / "environment.json").exists():
-            write_json(self.folder / "environment.json", device.environment())
+        self.started = time.perf_counter()
+        values = {"recipe": recipe, "name": name, "seed": seed, "strategy": strategy, "precision": precision,
+                  "jit": jit, "data_dir": data_dir, "changed": changed or {},
+                  "config": dataclasses.asdict(config) if config is not None else {}}
+        if configs is not None:
+            values["configs"] = {name: dataclasses.asdict(config) for name, config in configs.items()}
+        self.open(values)
+
+    def open(self, values):
+        """Makes the folder, or goes on in it."""
+        if not self.resume:
+            refuse_results(self.folder)
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            write_json(self.folder / CONFIG, values)
+            if not (self.folder / ENVIRONMENT).exists() or not self.resume:
+                write_json(self.folder / ENVIRONMENT, device.environment())
+        except OSError as error:
+            raise type(error)(f"the run folder {self.folder} cannot be written ({error.strerror}). "
+                              "Name another --run-dir.") from error
 
     @property
     def checkpoints(self):
@@ -55,14 +76,21 @@ class Run:
     @property
     def metrics(self):
         """What main returned, or None while the run is not finished."""
-        path = self.folder / "metrics.json"
+        path = self.folder / METRICS
         return read_json(path) if path.exists() else None
 
-    def child(self, name, config):
+    @property
+    def series(self):
+        """Whether this run is only the folder of several others."""
+        return self.configs is not None
+
+    def child(self, name, config, *, seed=None, changed=None):
         """A run in a folder of its own below this one, for recipes that train several networks."""
-        return Run(self.folder / name, recipe=self.recipe, config=config, name=name, seed=self.seed,
-                   strategy=self.strategy_name, precision=self.precision, jit=self.jit,
-                   resume=self.resume and (self.folder / name / "config.json").exists())
+        return type(self)(self.folder / name, recipe=self.recipe, config=config, name=name,
+                          seed=self.seed if seed is None else seed, strategy=self.strategy_name,
+                          precision=self.precision, jit=self.jit,
+                          data_dir=self.data_dir, changed=changed,
+                          resume=self.resume and (self.folder / name / CONFIG).exists())
 
     def scope(self):
         """Build and compile models in here."""
@@ -71,25 +99,32 @@ class Run:
     def fit(self, model, stream, validation=None, **options):
         """Trains, resumes where there is a checkpoint; see training.loop.fit for the options."""
         options.setdefault("verbose", 1 if sys.stdout.isatty() else 2)
-        history = loop.fit(model, stream, folder=self.checkpoints, strategy=self.strategy, validation=validation,
-                           jit=self.jit == "on", **options)
-        return history
+        with warnings.catch_warnings():                # the dataset behind the stream only counts calls
+            warnings.filterwarnings("ignore", message="`shuffle=True` was passed")
+            return loop.fit(model, stream, folder=self.checkpoints, strategy=self.strategy,
+                            validation=validation, jit=self.jit == "on", **options)
 
     def evaluate(self, model, examples, batch_size=500):
         """{"test_loss": ..., "test_accuracy": ...} on a finite split; keeps the logits for the report."""
         data = examples.dataset(batch_size)
         metrics = model.evaluate(data, return_dict=True, verbose=0)
-        logits = model.predict(data, verbose=0)
-        with replacing(self.folder / "predictions.npz") as part:
-            np.savez_compressed(part, logits=logits.astype(np.float32), labels=examples.labels)
+        self.keep_predictions(model.predict(data, verbose=0), examples.labels)
         return {f"test_{name}": float(value) for name, value in metrics.items()}
 
-    def save(self, model, class_names=()):
-        """Writes model.keras, with what one needs to feed it raw images."""
-        with replacing(self.folder / "model.keras") as part:
+    def keep_predictions(self, logits, labels):
+        with replacing(self.folder / "predictions.npz") as part:
+            np.savez_compressed(part, logits=logits.astype(np.float32), labels=labels)
+
+    def save(self, model, class_names=(), *, mean=0.0, std=1.0):
+        """Writes model.keras, with what one needs to feed it raw images.
+
+        The model takes (pixel / 255 - mean) / std; mean and std are numbers, or one per channel.
+        """
+        about = {"recipe": self.recipe, "class_names": list(class_names), "mean": mean, "std": std}
+        with replacing(self.folder / MODEL) as part:
             model.save(part)
             with zipfile.ZipFile(part, "a") as archive:
-                archive.writestr(ABOUT, json.dumps({"recipe": self.recipe, "class_names": list(class_names)}))
+                archive.writestr(ABOUT, json.dumps(about))
 
     def figure(self, name):
         """The path under which a picture of that name belongs."""
@@ -98,7 +133,85 @@ class Run:
 
     def finish(self, metrics):
         """Writes metrics.json, the sign that the run is complete, and drops the checkpoints."""
-        write_json(self.folder / "metrics.json", metrics)
+        environment = read_json(self.folder / ENVIRONMENT)
+        write_json(self.folder / ENVIRONMENT, {
+            **environment, "seconds": round(time.perf_counter() - self.started, 1),      # since the last start
+            "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")})
+        write_json(self.folder / METRICS, metrics)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
 
+class Evaluation(Run):
+    """A finished run looked at again: fit loads its weights, and nothing is written to its folder."""
+
+    def open(self, values):
+        if not (self.folder / CONFIG).exists():
+            raise FileNotFoundError(f"{self.folder} holds no run: it has no {CONFIG}")
+        self.recomputed = None
+        self.pictures = tempfile.TemporaryDirectory()
+
+    @property
+    def metrics(self):
+        return self.recomputed
+
+    def fit(self, model, stream, validation=None, **options):
+        """Gives model the weights of model.keras and returns the stored history."""
+        if not model.built:
+            model(stream.batch(0)[0][:1])
+        weights, wanted = load_network(self.folder / MODEL).get_weights(), model.get_weights()
+        if [x.shape for x in weights] != [x.shape for x in wanted]:
+            raise ValueError(f"{self.folder / MODEL} is another network than the one that its {CONFIG} describes")
+        model.set_weights(weights)
+        return read_history(self.folder)
+
+    def keep_predictions(self, logits, labels):
+        pass
+
+    def save(self, model, class_names=(), **preprocessing):
+        pass
+
+    def figure(self, name):
+        return Path(self.pictures.name) / f"{name}.png"
+
+    def finish(self, metrics):
+        self.recomputed = metrics
+
+
+def refuse_results(folder):
+    """Raises FileExistsError if a new run in that folder would overwrite anything.
+
+    A run that ended before its first checkpoint leaves nothing of worth: its folder is free.
+    """
+    config = folder / CONFIG
+    if config.exists() and "recipe" not in read_json(config):
+        raise FileExistsError(f"{config} is not of a run. Name another --run-dir.")
+    written = [path for name in (METRICS, HISTORY, MODEL, "checkpoints/*", "*/" + METRICS, "*/" + HISTORY,
+                                 "*/" + MODEL, "*/checkpoints/*") for path in folder.glob(name)]
+    if written:
+        raise FileExistsError(f"{folder} already holds a run. Go on with it by "
+                              f"`python -m recipes resume {folder}`, or name another --run-dir.")
+
+
+def load_network(path):
+    """The uncompiled model in a .keras file. Raises ValueError or FileNotFoundError, naming the file."""
+    import models  # noqa: F401  registers their layers
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no model {path}")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not a Keras model, or damaged: it is no zip archive")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:                     # Keras raises many types for a damaged file
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise ValueError(f"{path} is not a Keras model, or damaged: {reason}") from error
+
+
+def read_history(folder):
+    """The rows of history.csv, as fit returned them."""
+    path = Path(folder) / HISTORY
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        return [{name: int(value) if name in ("epoch", "updates") else float(value)
+                 for name, value in row.items()} for row in csv.DictReader(file)]

@@ -1,0 +1,43 @@
+"""Importing TensorFlow without the lines that it always prints, and with those that matter."""
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+NOISE = (r"WARNING: All log messages before absl", r"[IW]\d{4} ", r"To enable the following instructions")
+NO_GPU = r"E\d{4} .*failed call to cuInit"          # printed on every machine without a GPU
+
+
+def import_tensorflow():
+    """Imports TensorFlow and looks for its devices; warnings of both that are not routine pass."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with filtered_stderr():
+        import tensorflow
+        tensorflow.config.list_physical_devices()
+
+
+@contextlib.contextmanager
+def filtered_stderr():
+    """Holds back what C++ libraries write to stderr, then prints all of it that is not NOISE.
+
+    The variable TF_CPP_MIN_LOG_LEVEL comes too late for these lines: they are written while
+    the logging library is not set up yet.
+    """
+    patterns = NOISE if Path("/proc/driver/nvidia").exists() else (*NOISE, NO_GPU)
+    noise = re.compile("|".join(patterns))
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        original = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)
+            held.seek(0)
+            for line in held.read().decode(errors="replace").splitlines():
+                if not noise.match(line):
+                    print(line, file=sys.stderr)
