@@ -57,7 +57,7 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
         model.fit(tf.data.Dataset.from_tensors(np.zeros(strategy.num_replicas_in_sync)).repeat(),
                   steps_per_epoch=epoch_updates, initial_epoch=state.updates // epoch_updates, epochs=epochs,
                   validation_data=None if validation is None else validation.dataset(),
-                  callbacks=[*callbacks, state], verbose=verbose)
+                  callbacks=[*callbacks, state], shuffle=False, verbose=verbose)
     if keep_best:
         checkpoint.restore(folder / BEST, model)
     return state.history
