@@ -45,9 +45,12 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
 
     with strategy.scope():
         inputs, labels = stream.batch(0)
-        model.test_on_batch(inputs[:1], labels[:1])              # builds losses and metrics
+        logged = list(model.test_on_batch(inputs[:1], labels[:1], return_dict=True))    # builds losses, metrics
         model.reset_metrics()
         model.optimizer.build(model.trainable_variables)
+    logged += [f"val_{name}" for name in logged] if validation is not None else []
+    if keep_best and keep_best not in logged:
+        raise ValueError(f"keep_best must be one of {', '.join(logged)}. Received: {keep_best}")
     state = Progress(model, folder, updates, epoch_updates, checkpoint_every, keep_best, mode)
     if (folder / LATEST).exists():
         state.restore()
@@ -142,8 +145,6 @@ class Progress(keras.callbacks.Callback):
         self.history.append({"epoch": epoch + 1, "updates": self.updates, "seconds": round(self.seconds, 3),
                              **{name: float(value) for name, value in logs.items()}})
         if self.keep_best:
-            if self.keep_best not in logs:
-                raise ValueError(f"keep_best must be one of {', '.join(logs)}. Received: {self.keep_best}")
             value = float(logs[self.keep_best])
             if self.best is None or self.sign * value > self.sign * self.best:
                 self.best = value
