@@ -1,0 +1,1 @@
+"""Functions of (model, inputs) that question a trained model: attacks, attributions, diagnostics."""

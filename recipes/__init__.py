@@ -1,0 +1,1 @@
+"""Runnable lessons, one idea per file, by subject; `python -m recipes list` shows them."""

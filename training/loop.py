@@ -45,9 +45,12 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
 
     with strategy.scope():
         inputs, labels = stream.batch(0)
-        model.test_on_batch(inputs[:1], labels[:1])              # builds losses and metrics
+        logged = list(model.test_on_batch(inputs[:1], labels[:1], return_dict=True))    # builds losses, metrics
         model.reset_metrics()
         model.optimizer.build(model.trainable_variables)
+    logged += [f"val_{name}" for name in logged] if validation is not None else []
+    if keep_best and keep_best not in logged:
+        raise ValueError(f"keep_best must be one of {', '.join(logged)}. Received: {keep_best}")
     state = Progress(model, folder, updates, epoch_updates, checkpoint_every, keep_best, mode)
     if (folder / LATEST).exists():
         state.restore()
@@ -57,7 +60,7 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
         model.fit(tf.data.Dataset.from_tensors(np.zeros(strategy.num_replicas_in_sync)).repeat(),
                   steps_per_epoch=epoch_updates, initial_epoch=state.updates // epoch_updates, epochs=epochs,
                   validation_data=None if validation is None else validation.dataset(),
-                  callbacks=[*callbacks, state], verbose=verbose)
+                  callbacks=[*callbacks, state], shuffle=False, verbose=verbose)
     if keep_best:
         checkpoint.restore(folder / BEST, model)
     return state.history
@@ -142,8 +145,6 @@ class Progress(keras.callbacks.Callback):
         self.history.append({"epoch": epoch + 1, "updates": self.updates, "seconds": round(self.seconds, 3),
                              **{name: float(value) for name, value in logs.items()}})
         if self.keep_best:
-            if self.keep_best not in logs:
-                raise ValueError(f"keep_best must be one of {', '.join(logs)}. Received: {self.keep_best}")
             value = float(logs[self.keep_best])
             if self.best is None or self.sign * value > self.sign * self.best:
                 self.best = value

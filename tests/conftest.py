@@ -1,0 +1,27 @@
+"""Quiet TensorFlow, two logical CPUs for the strategies, and the real MNIST where there is one."""
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import pytest
+import tensorflow as tf
+
+CPUS = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(CPUS[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+@pytest.fixture
+def real_mnist():
+    """Skips where MNIST is not in TFDS's cache; nothing is downloaded by a test."""
+    folder = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+    if not (folder / "mnist").exists():
+        pytest.skip(f"MNIST is not in {folder}: set TFDS_DATA_DIR, or run mlp_mnist once")
+
+
+@pytest.fixture(autouse=True)
+def float32_and_a_seed():
+    """Each test starts with the default precision and seed 0, whatever the one before did."""
+    import keras
+    keras.config.set_dtype_policy("float32")
+    keras.utils.set_random_seed(0)

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipelines import digits, mnist
+from pipelines.augment import ONE_PIXEL, one_pixel_shift, shifted
+from pipelines.stream import Examples, Stream
+
+
+def numbered(count):
+    """Examples whose single input is their index, so that a batch shows its order."""
+    return Examples(np.arange(count, dtype=np.float32)[:, None], np.arange(count))
+
+
+def walk(stream, batches, start=0):
+    return np.concatenate([stream.batch(i)[1].numpy() for i in range(start, start + batches)])
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 10, 30])
+def test_every_epoch_is_a_permutation_also_where_batches_straddle(batch_size):
+    stream = Stream(numbered(30), batch_size, seed=3)
+    seen = walk(stream, 30 * 7 // batch_size)[:90].reshape(3, 30)
+    assert all(sorted(epoch) == list(range(30)) for epoch in seen)
+    assert (seen[0] != seen[1]).any() and (seen[1] != seen[2]).any()
+
+
+def test_batch_i_is_a_function_of_seed_and_i_in_and_out_of_a_graph():
+    stream, again = Stream(numbered(100), 8, seed=5), Stream(numbered(100), 8, seed=5)
+    graph = tf.function(again.batch)
+    for i in (13, 0, 12, 1000):                     # any order
+        np.testing.assert_array_equal(stream.batch(i)[1], graph(tf.constant(i, tf.int64))[1])
+    assert (walk(stream, 10) != walk(Stream(numbered(100), 8, seed=6), 10)).any()
+
+
+def test_orders():
+    assert list(walk(Stream(numbered(6), 4, order="fixed"), 3)) == [0, 1, 2, 3, 4, 5] * 2
+    shuffled = walk(Stream(numbered(50), 10, order="shuffled"), 10)
+    np.testing.assert_array_equal(shuffled[:50], shuffled[50:])
+    assert sorted(shuffled[:50]) == list(range(50)) and list(shuffled[:50]) != list(range(50))
+
+
+def test_shards_make_up_the_batch():
+    stream = Stream(numbered(100), 12, seed=1)
+    parts = [stream.batch(4, shard=(k, 3))[1] for k in range(3)]
+    np.testing.assert_array_equal(np.concatenate(parts), stream.batch(4)[1])
+    with pytest.raises(ValueError, match="multiple of the 5 devices"):
+        stream.batch(0, shard=(0, 5))
+
+
+def test_bad_arguments_say_what_is_allowed():
+    with pytest.raises(ValueError, match=r"\[1, 10\].*Received: 11"):
+        Stream(numbered(10), 11)
+    with pytest.raises(ValueError, match="Received: 0"):
+        Stream(numbered(10), 0)
+    with pytest.raises(ValueError, match="reshuffled.*Received: 'random'"):
+        Stream(numbered(10), 2, order="random")
+    with pytest.raises(ValueError, match="3 inputs, 2 labels"):
+        Examples(np.zeros((3, 1)), np.zeros(2))
+
+
+def test_shift_equals_numpy():
+    images = np.random.default_rng(0).random((5, 6, 7, 2), np.float32)
+    down, right = np.array([0, 2, -2, 1, 0]), np.array([0, -1, 2, 0, -2])
+    moved = shifted(images, tf.constant(down, tf.int64), tf.constant(right, tf.int64), reach=2).numpy()
+    for image, result, dy, dx in zip(images, moved, down, right, strict=True):
+        expected = np.zeros_like(image)
+        rows, columns = slice(max(dy, 0), 6 + min(dy, 0)), slice(max(dx, 0), 7 + min(dx, 0))
+        expected[rows, columns] = image[max(-dy, 0):6 - max(dy, 0), max(-dx, 0):7 - max(dx, 0)]
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_expansion_has_every_image_in_five_versions():
+    data = digits.load(10, order="shuffled", variants=len(ONE_PIXEL), vary=one_pixel_shift)
+    assert data.train.size == 5 * 1257
+    small = Stream(data.training[:4], 20, order="fixed", variants=5, vary=one_pixel_shift)
+    images = small.batch(0)[0].numpy().reshape(5, 4, 8, 8)       # versions first
+    original = data.training.inputs[:4, :, :, 0] / np.float32(255)
+    np.testing.assert_allclose(images[0], original)
+    np.testing.assert_allclose(images[1][:, 1:], original[:, :-1])
+    np.testing.assert_allclose(images[2][:, :-1], original[:, 1:])
+    np.testing.assert_allclose(images[3][:, :, 1:], original[:, :, :-1])
+    np.testing.assert_allclose(images[4][:, :, :-1], original[:, :, 1:])
+    assert (images[1][:, 0] == 0).all() and (images[4][:, :, -1] == 0).all()
+
+
+def test_augmentation_gets_one_seed_per_example_that_does_not_depend_on_the_batch():
+    def noisy(inputs, seeds):
+        return inputs * 0 + tf.map_fn(lambda seed: tf.random.stateless_uniform([1], seed), seeds,
+                                      fn_output_signature=tf.float32)
+    one = np.concatenate([Stream(numbered(60), 3, seed=9, augment=noisy).batch(i)[0] for i in range(4)])
+    other = np.concatenate([Stream(numbered(60), 6, seed=9, augment=noisy).batch(i)[0] for i in range(2)])
+    np.testing.assert_array_equal(one, other)
+    assert len(np.unique(one)) == 12
+
+
+@pytest.mark.parametrize("size", [8, 28])
+def test_digits(size):
+    data = digits.load(size=size)
+    assert data.input_shape == (size, size, 1) and data.num_classes == 10
+    assert [len(part) for part in (data.training, data.validation, data.test)] == [1257, 180, 360]
+    x, y = data.test.arrays()
+    assert x.dtype == np.float32 and x.min() == 0 and 0.9 < x.max() <= 1 and y.dtype == np.int64
+    batches = list(data.test.dataset(100))
+    np.testing.assert_array_equal(np.concatenate([b[0] for b in batches]), x)
+
+
+def disjoint(data):
+    flat = [{image.tobytes() for image in part.inputs} for part in (data.training, data.validation, data.test)]
+    return not (flat[0] & flat[1] or flat[0] & flat[2] or flat[1] & flat[2])
+
+
+def test_splits_of_digits_are_disjoint():
+    assert disjoint(digits.load())
+
+
+def test_real_mnist(real_mnist):
+    data = mnist.load("mnist")
+    assert [len(part) for part in (data.training, data.validation, data.test)] == [50_000, 10_000, 10_000]
+    assert data.input_shape == (28, 28, 1) and disjoint(data)
+    assert np.bincount(data.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert abs(np.mean(np.concatenate([data.training.inputs, data.validation.inputs])) / 255 - 0.1307) < 1e-4
+
+
+def test_unknown_data_is_refused_by_name():
+    with pytest.raises(ValueError, match="mnist, fashion_mnist, kmnist, emnist, digits. Received: nist"):
+        mnist.load("nist")
