@@ -343,7 +343,7 @@ def sentence(error):
     text = str(error).strip() or type(error).__name__
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror}"
-    if not isinstance(error, (ValueError, OSError, FloatingPointError)):
+    if not isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)):
         text = f"{type(error).__name__}: {text}"
     return text.split("\n\n")[0][:600]
 

@@ -7,7 +7,6 @@ import shutil
 import sys
 import tempfile
 import time
-import warnings
 import zipfile
 from pathlib import Path
 
@@ -99,10 +98,8 @@ class Run:
     def fit(self, model, stream, validation=None, **options):
         """Trains, resumes where there is a checkpoint; see training.loop.fit for the options."""
         options.setdefault("verbose", 1 if sys.stdout.isatty() else 2)
-        with warnings.catch_warnings():                # the dataset behind the stream only counts calls
-            warnings.filterwarnings("ignore", message="`shuffle=True` was passed")
-            return loop.fit(model, stream, folder=self.checkpoints, strategy=self.strategy,
-                            validation=validation, jit=self.jit == "on", **options)
+        return loop.fit(model, stream, folder=self.checkpoints, strategy=self.strategy, validation=validation,
+                        jit=self.jit == "on", **options)
 
     def evaluate(self, model, examples, batch_size=500):
         """{"test_loss": ..., "test_accuracy": ...} on a finite split; keeps the logits for the report."""
@@ -193,8 +190,10 @@ def refuse_results(folder):
 
 
 def load_network(path):
-    """The uncompiled model in a .keras file. Raises ValueError or FileNotFoundError, naming the file."""
-    import models  # noqa: F401  registers their layers
+    """The uncompiled model in a .keras file, whose own layers, if any, are imported already.
+
+    Raises FileNotFoundError, or ValueError for a damaged file, naming it.
+    """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"there is no model {path}")

@@ -1,0 +1,185 @@
+"""The command line: python -m recipes COMMAND."""
+import argparse
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+from recipes.catalog import cards, table
+from training import results
+from training.command_line import nearest, plain_errors, read_saved
+from training.files import read_json
+
+USAGE = """python -m recipes COMMAND
+
+  list                        all recipes, with published and measured figures
+  run NAME [flags]            run one; its flags: run NAME --help; in seconds: run NAME --smoke
+  resume RUN_DIR [flags]      go on with an interrupted run
+  evaluate RUN_DIR            measure a finished run again, beside the stored figures
+  predict RUN_DIR FILE...     label one's own images (or: predict model.keras FILE...)
+  report RUN_DIR              write report.html again
+  export RUN_DIR --format saved_model|onnx|litert
+  record RUN_DIR...           put finished runs into benchmarks/results and the README
+  table [--check]             write the README's table of results, or check that it is current
+
+Begin with: python -m recipes run convnet_mnist --smoke"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors as exceptions and near names for unknown flags."""
+
+    def __init__(self, command, description):
+        super().__init__(f"python -m recipes {command}", description=description, allow_abbrev=False)
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def error(self, message):
+        raise ValueError(f"{message}. {' '.join(self.format_usage().split())}")
+
+    def read(self, arguments):
+        flags, unknown = self.parse_known_args(arguments)
+        if unknown:
+            known = [option for action in self._actions for option in action.option_strings]
+            raise ValueError(f"unknown argument {unknown[0]}.{nearest(unknown[0].split('=')[0], known)} "
+                             "--help lists them all.")
+        return flags
+
+
+def list_recipes(arguments):
+    Parser("list", "All recipes, by subject.").read(arguments)
+    width = min(max(shutil.get_terminal_size((100, 24)).columns, 80), 120)
+    print(table(cards(), width))
+
+
+def run(arguments):
+    if not arguments or arguments[0].startswith("-"):
+        raise ValueError("run needs the name of a recipe, before its flags: "
+                         f"python -m recipes run NAME [flags]. There are: {', '.join(cards())}")
+    execute(arguments[0], arguments[1:])
+
+
+def execute(name, arguments):
+    """Runs the file of a recipe as if it had been started by itself."""
+    known = cards()
+    if name not in known:
+        raise ValueError(f"there is no recipe {name}.{nearest(name, known)} `python -m recipes list` shows them all.")
+    from training.start_up import import_tensorflow
+    import_tensorflow()
+    sys.argv = [str(known[name].path), *arguments]
+    runpy.run_path(str(known[name].path), run_name="__main__")
+
+
+def resume(arguments):
+    if not arguments or arguments[0].startswith("-"):
+        raise ValueError("resume needs a run folder: python -m recipes resume RUN_DIR [flags]")
+    folder, *flags = arguments
+    saved = read_saved(folder)
+    if (Path(folder) / "metrics.json").exists():
+        if flags:
+            raise ValueError(f"the run in {folder} is finished and its checkpoints are gone, so it cannot be "
+                             f"trained further. Start anew, from --config {Path(folder) / 'config.json'}.")
+        print(f"the run in {folder} is finished already: {read_json(Path(folder) / 'metrics.json')}")
+    else:
+        execute(saved["recipe"], ["--run-dir", folder, "--resume", *flags])
+
+
+def evaluate(arguments):
+    parser = Parser("evaluate", "Measures a finished run again.")
+    parser.add_argument("run_dir")
+    parser.add_argument("--data-dir", default="", help="TFDS's folder")
+    flags = parser.read(arguments)
+    saved = read_saved(flags.run_dir)
+    if not (Path(flags.run_dir) / "metrics.json").exists():
+        raise ValueError(f"the run in {flags.run_dir} is not finished. "
+                         f"`python -m recipes resume {flags.run_dir}` goes on with it.")
+    execute(saved["recipe"], ["--run-dir", flags.run_dir, "--evaluate"]
+            + ["--data-dir", flags.data_dir] * bool(flags.data_dir) + ["--debug"] * flags.debug)
+
+
+def predict(arguments):
+    parser = Parser("predict", "Labels one's own images.")
+    parser.add_argument("model", metavar="RUN_DIR", help="run folder, or a model.keras")
+    parser.add_argument("files", metavar="FILE", nargs="+")
+    parser.add_argument("--resize", action="store_true", help="convert images of another size or mode")
+    parser.add_argument("--invert", action="store_true", help="swap black and white, for dark ink on white paper")
+    parser.add_argument("--top", metavar="K", type=int, default=3, help="how many classes to show (default: 3)")
+    flags = parser.read(arguments)
+    load_layers()
+    from training.predict import predict
+    errors = predict(flags.model, flags.files, resize=flags.resize, invert=flags.invert, top=flags.top)
+    sys.stdout.flush()
+    for error in errors:
+        print(f"error: {error}", file=sys.stderr)
+    return 2 if errors else 0
+
+
+def load_layers():
+    """Registers the layers of models, which saved networks are made of."""
+    from training.start_up import import_tensorflow
+    import_tensorflow()
+    import models  # noqa: F401
+
+
+def report(arguments):
+    parser = Parser("report", "Writes report.html again.")
+    parser.add_argument("run_dir")
+    flags = parser.read(arguments)
+    read_saved(flags.run_dir)
+    load_layers()
+    from training import report
+    report.write(Path(flags.run_dir))
+    print(Path(flags.run_dir) / "report.html")
+
+
+def export(arguments):
+    parser = Parser("export", "Writes a trained network in another format, and checks it.")
+    parser.add_argument("model", metavar="RUN_DIR", help="run folder, or a model.keras")
+    parser.add_argument("--format", choices=("saved_model", "onnx", "litert"), required=True)
+    parser.add_argument("--output", default="", metavar="PATH", help="by default beside model.keras")
+    flags = parser.read(arguments)
+    load_layers()
+    from training.export import export
+    output, gap = export(flags.model, flags.format, flags.output)
+    print(f"{output}\nlargest difference from the Keras model on the same input: {gap:.1e}")
+
+
+def record(arguments):
+    parser = Parser("record", "Puts finished runs into benchmarks/results and the README's table.")
+    parser.add_argument("run_dirs", metavar="RUN_DIR", nargs="+")
+    for path in results.record(parser.read(arguments).run_dirs, cards()):
+        print(f"written: {path}")
+    results.update()
+
+
+def write_table(arguments):
+    parser = Parser("table", "Writes the README's table from benchmarks/results.")
+    parser.add_argument("--check", action="store_true", help="only check; status 1 if it is not current")
+    if not parser.read(arguments).check:
+        results.update()
+    elif not results.is_current():
+        print("the README's table is not current: run `python -m recipes table`", file=sys.stderr)
+        return 1
+    return 0
+
+
+COMMANDS = {"list": list_recipes, "run": run, "resume": resume, "evaluate": evaluate, "predict": predict,
+            "report": report, "export": export, "record": record, "table": write_table}
+
+
+def main(arguments):
+    """Runs one command; its exit status."""
+    with plain_errors("--debug" in arguments):
+        if not arguments or arguments[0] in ("-h", "--help", "help"):
+            print(USAGE)
+            return 0
+        command, *rest = arguments
+        if command not in COMMANDS:
+            names = [*COMMANDS, *cards()]
+            also = f" To run a recipe: python -m recipes run {command}." if command in names else ""
+            raise ValueError(f"there is no command {command}.{also or nearest(command, COMMANDS)} "
+                             f"Commands: {', '.join(COMMANDS)}.")
+        return COMMANDS[command](rest) or 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,99 @@
+"""A trained network in another format, checked against the Keras model on the same input."""
+import contextlib
+import importlib.util
+import io
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from training.run import MODEL, load_network
+
+NAMES = {"saved_model": "saved_model", "onnx": "model.onnx", "litert": "model.tflite"}
+PACKAGES = {"saved_model": {}, "onnx": {"tf2onnx": "tf2onnx", "onnxruntime": "onnxruntime"},
+            "litert": {"ai_edge_litert": "ai-edge-litert"}}
+TOLERANCE = 1e-4                 # largest difference of an output; float32 sums in another order differ by 1e-6
+
+
+def export(source, format, output=""):
+    """Writes a model.keras, or that of a run folder, as saved_model, onnx or litert.
+
+    -> (path, largest absolute difference of the outputs on one random input of [0, 1)).
+    Raises FileExistsError rather than overwrite, ImportError naming what to install, and
+    ValueError if the exported model gives something else than the Keras model; nothing is
+    left behind then.
+    """
+    source = Path(source)
+    source = source / MODEL if source.is_dir() else source
+    output = Path(output) if output else source.parent / NAMES[format]
+    missing = [package for module, package in PACKAGES[format].items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise ImportError(f"--format {format} needs {' and '.join(missing)}: "
+                          "pip install -r requirements-export.txt")
+    suffix = Path(NAMES[format]).suffix
+    if output.suffix != suffix and suffix:
+        raise ValueError(f"--output must end with {suffix} for --format {format}. Received: {output}")
+    if output.exists():
+        raise FileExistsError(f"{output} exists already. Name another --output, or remove it first.")
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"--output: there is no folder {output.parent}")
+    model = load_network(source)
+    if not isinstance(model.input_shape, tuple):
+        raise ValueError(f"{source} has several inputs, which export does not check. Use Keras's own model.export.")
+    inputs = np.random.default_rng(0).random((2, *(side or 8 for side in model.input_shape[1:])), np.float32)
+    wanted = np.asarray(model(inputs))
+    part = output.with_name(f".{output.stem}.part{output.suffix}")
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), quiet_converter():
+            model.export(part, format="tf_saved_model" if format == "saved_model" else format, verbose=False)
+            received = np.asarray(RUNNERS[format](str(part), inputs))
+        gap = float(np.abs(received - wanted).max()) if received.shape == wanted.shape else float("inf")
+        if not gap <= TOLERANCE:
+            raise ValueError(f"the exported model differs from the Keras model by {gap:.1e} on the same input, "
+                             f"more than {TOLERANCE:g}, so it was not kept")
+        os.replace(part, output)
+    finally:
+        if part.is_dir():
+            shutil.rmtree(part)
+        part.unlink(missing_ok=True)
+    return output, gap
+
+
+@contextlib.contextmanager
+def quiet_converter():
+    """The converters log their progress, and warn of their own deprecated calls."""
+    import logging
+    import warnings
+
+    from training.start_up import filtered_stderr
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), filtered_stderr():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def run_saved_model(path, inputs):
+    import tensorflow as tf
+    loaded = tf.saved_model.load(path)               # its variables live as long as it does
+    return loaded.serve(inputs)
+
+
+def run_onnx(path, inputs):
+    import onnxruntime
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: inputs})[0]
+
+
+def run_litert(path, inputs):
+    from ai_edge_litert.interpreter import Interpreter
+    interpreter = Interpreter(model_path=path)
+    source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    interpreter.resize_tensor_input(source, inputs.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(source, inputs)
+    interpreter.invoke()
+    return interpreter.get_tensor(target)
+
+
+RUNNERS = {"saved_model": run_saved_model, "onnx": run_onnx, "litert": run_litert}

@@ -1,0 +1,144 @@
+"""One's own images through a trained classifier: what travels in model.keras is enough."""
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from training.run import ABOUT, MODEL, load_network
+
+SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+
+
+class Classifier:
+    """A model.keras, or the run folder that holds one, ready for image files.
+
+    Raises FileNotFoundError or ValueError, naming the file, if there is none, if it is
+    damaged, or if it does not take images.
+    """
+
+    def __init__(self, path):
+        path = Path(path)
+        if path.is_dir():
+            if not (path / MODEL).exists():
+                raise FileNotFoundError(f"{path} holds no {MODEL}: it is no run folder, or its run is not finished")
+            path = path / MODEL
+        self.model, self.path = load_network(path), path
+        shape = self.model.input_shape
+        if (not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:] or shape[3] not in (1, 3)
+                or len(self.model.output_shape) != 2):
+            raise ValueError(f"predict is for classifiers of images. {path} takes {shape} "
+                             f"and gives {self.model.output_shape}")
+        self.height, self.width, self.channels = shape[1:]
+        self.about = about(path)
+        count = self.model.output_shape[1]
+        names = self.about.get("class_names") or []
+        self.class_names = names if len(names) == count else [str(index) for index in range(count)]
+
+    @property
+    def takes(self):
+        """The images that the model takes, in words."""
+        return f"{self.width}x{self.height} {'grey' if self.channels == 1 else 'RGB'} images of 8 bits"
+
+    def pixels(self, path, *, resize=False, invert=False):
+        """An image file -> float32 (height, width, channels), scaled as in training.
+
+        resize makes any image fit: its size (without regard to its proportions), its
+        colours, transparency on white, 16 bits. invert swaps black and white.
+        Raises OSError or ValueError, naming the file.
+        """
+        image = opened(path)
+        mode = "L" if self.channels == 1 else "RGB"
+        if resize:
+            image = converted(image, mode, path).resize((self.width, self.height), resample=3)   # bicubic
+        elif image.mode != mode or image.size != (self.width, self.height):
+            raise ValueError(f"{path} is a {described(image)} image, and the model takes {self.takes}. "
+                             "--resize converts it.")
+        pixels = np.asarray(image, np.float32).reshape(self.height, self.width, self.channels) / 255
+        if invert:
+            pixels = 1 - pixels
+        mean, std = self.about.get("mean", 0.0), self.about.get("std", 1.0)
+        return (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
+
+    def probabilities(self, pixels):
+        """float32 (N, height, width, channels) -> float32 (N, classes)."""
+        outputs = np.asarray(self.model.predict(pixels, verbose=0), np.float32)
+        if getattr(getattr(self.model.layers[-1], "activation", None), "__name__", "") in ("softmax", "sigmoid"):
+            return outputs
+        exponentials = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+        return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def about(path):
+    """What Run.save put beside the network; {} for a .keras file from elsewhere."""
+    with zipfile.ZipFile(path) as archive:
+        if ABOUT not in archive.namelist():
+            return {}
+        return json.loads(archive.read(ABOUT))
+
+
+def opened(path):
+    """The first picture in an image file, upright. Raises OSError or ValueError, naming the file."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, not an image file")
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file {path}")
+    if not path.stat().st_size:
+        raise ValueError(f"{path} is empty")
+    try:
+        image = Image.open(path)
+        image.load()
+        return ImageOps.exif_transpose(image)
+    except PermissionError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror})") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"{path} is not an image file that can be read (PNG, JPEG, GIF, BMP, TIFF, WebP can)") \
+            from error
+    except Exception as error:               # truncated or damaged: each format has errors of its own
+        raise ValueError(f"{path} is damaged or truncated: {error}") from error
+
+
+def converted(image, mode, path):
+    """The image in mode L or RGB; transparent parts become white."""
+    from PIL import Image
+    if image.mode in SIXTEEN_BIT:
+        values = np.asarray(image).astype(np.int64)
+        image = Image.fromarray((np.clip(values, 0, 65535) // 257).astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError(f"{path} holds floating-point numbers, whose black and white are not known. "
+                         "Save it with 8 or 16 bits.")
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB").convert(mode)
+
+
+def described(image):
+    kinds = {"1": "black and white", "L": "grey", "RGB": "RGB", "RGBA": "RGBA (transparent)", "CMYK": "CMYK",
+             "P": "palette", "LA": "grey, transparent", "F": "floating-point"}
+    kind = "16-bit grey" if image.mode in SIXTEEN_BIT else kinds.get(image.mode, image.mode)
+    return f"{image.width}x{image.height} {kind}"
+
+
+def predict(path, files, *, resize=False, invert=False, top=3, say=print):
+    """Says label and probabilities for each file and returns [sentence] for those that could not be read."""
+    classifier = Classifier(path)
+    classes = len(classifier.class_names)
+    if not 1 <= top <= classes:
+        raise ValueError(f"--top must be in [1, {classes}], the number of classes. Received: {top}")
+    good, pixels, errors = [], [], []
+    for file in files:
+        try:
+            pixels.append(classifier.pixels(file, resize=resize, invert=invert))
+            good.append(file)
+        except (OSError, ValueError) as error:
+            errors.append(str(error))
+    if good:
+        width = max(len(str(file)) for file in good)
+        for file, row in zip(good, classifier.probabilities(np.stack(pixels)), strict=True):
+            best = np.argsort(-row, kind="stable")[:top]
+            likely = ", ".join(f"{classifier.class_names[index]} {100 * row[index]:.1f} %" for index in best)
+            say(f"{str(file):{width}s}  {classifier.class_names[best[0]]}  ({likely})")
+    return errors
