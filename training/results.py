@@ -51,9 +51,10 @@ def finished(folder, cards):
         raise ValueError(f"{folder} is not of a recipe that exists here")
     if not (folder / "metrics.json").exists():
         raise ValueError(f"the run in {folder} is not finished. `python -m recipes resume {folder}` goes on with it.")
-    if "configs" in saved:
-        return [run for name in saved["configs"] for run in finished(folder / name, cards)]
-    metrics = {name: value for name, value in read_json(folder / "metrics.json").items()
+    metrics = read_json(folder / "metrics.json")
+    if saved.get("name") == "all":                      # the metrics of a series are {name: metrics}
+        return [run for name in metrics for run in finished(folder / name, cards)]
+    metrics = {name: value for name, value in metrics.items()
                if isinstance(value, (int, float)) and not isinstance(value, bool)}
     environment = read_json(folder / "environment.json")
     written = datetime.datetime.fromtimestamp((folder / "metrics.json").stat().st_mtime, datetime.UTC)
