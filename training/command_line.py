@@ -49,10 +49,11 @@ def launch(main, Config, *, named=None, flag="config", smoke=None, compare=None)
     after SIGTERM), unless --debug is given.
     """
     with plain_errors("--debug" in sys.argv[1:]) as state, terminable():
-        flags, configs, changed = parse(sys.argv[1:], Config, named or {}, flag, smoke)
+        recipe = Path(sys.modules[main.__module__].__file__).stem
+        flags, configs, changed = parse(sys.argv[1:], Config, named or {}, flag, smoke, recipe)
         if flags.data_dir:
             os.environ["TFDS_DATA_DIR"] = str(Path(flags.data_dir).expanduser())
-        run = open_run(main, flags, configs, changed)
+        run = open_run(recipe, flags, configs, changed)
         state.folder = None if flags.evaluate else run.folder
         if flags.evaluate:
             return evaluate(main, run, configs)
@@ -69,7 +70,7 @@ def launch(main, Config, *, named=None, flag="config", smoke=None, compare=None)
         print(f"\nrun folder  {run.folder}\nreport      {run.folder / 'report.html'}")
 
 
-def parse(arguments, Config, named, flag, smoke):
+def parse(arguments, Config, named, flag, smoke, recipe):
     """-> (RunFlags, {name: Config}, {name: {changed field: value}}); the name is "" where none is chosen.
 
     Raises ValueError, in a sentence, for whatever does not fit; --help ends the process.
@@ -83,7 +84,7 @@ def parse(arguments, Config, named, flag, smoke):
     if name and name not in (*named, "all"):
         raise ValueError(f"--{flag} must be one of {', '.join([*named, 'all'])}. Received: {name}")
     if flags.resume or flags.evaluate:
-        flags, defaults = saved_run(flags, arguments, Config)
+        flags, defaults = saved_run(flags, arguments, Config, recipe)
     elif Path(flags.config).suffix == ".json":
         if name:
             raise ValueError(f"give either --{flag} {name} or --config {flags.config}, not both")
@@ -94,7 +95,8 @@ def parse(arguments, Config, named, flag, smoke):
         names = list(named) if name == "all" else [name]
         defaults = {name: named.get(name, Config()) for name in names}
         if flags.smoke and smoke is not None:            # the named networks at the smoke size
-            defaults = {name: replaced(default, difference(smoke, Config())) for name, default in defaults.items()}
+            changes = difference(smoke, Config())
+            defaults = {name: dataclasses.replace(default, **changes) for name, default in defaults.items()}
     if help_wanted:
         print_help(Config, next(iter(defaults.values())), named, flag)
     configs = {}
@@ -113,18 +115,27 @@ def from_arguments(Class, default, arguments):
             return tyro.cli(Class, args=arguments, default=default, return_unknown_args=True)
     except SystemExit:
         pass
-    # A box of a heading, the message, and further sections below lines.
-    lines = [line.strip(" │|") for line in output.getvalue().splitlines()]
-    lines = [line for line in lines if line and not line.startswith(("╭", "╰"))]
-    sections = "\n".join(lines).split("\n" + next((line for line in lines if set(line) <= {"─", "-"}), "\n"))
-    message = " ".join(sections[0].split("\n")[1:] or lines[1:]).strip() or "the arguments cannot be read"
-    invalid = re.match(r"Error parsing (--[\w-]+).*?(\[?'.*'\]?)$", message)
-    if invalid:
-        option, received = invalid.groups()
-        expected = re.search(re.escape(option) + r"\s+(.+)", output.getvalue().split(message[:20])[-1])
-        kind = f" takes {expected.group(1).strip(' │|')}." if expected else " cannot take that."
-        message = f"{option}{kind} Received: {received}"
-    raise ValueError(message)
+    raise ValueError(unboxed(output.getvalue()))
+
+
+def unboxed(text):
+    """tyro's error message without its frame: sections between ruled lines, a heading before them if unframed."""
+    sections = [[]]
+    for line in (line.strip(" │") for line in text.splitlines()):
+        if line and set(line) <= {"─", "-"}:
+            sections.append([])
+        elif line and not line.startswith(("╭", "╰")):
+            sections[-1].append(line)
+    if "╭" not in text:
+        sections = sections[1:]
+    message = " ".join(sections[0]) if sections else " ".join(text.split())
+    invalid = re.match(r"Error parsing (--[\w-]+): .*?(\[?'.*'\]?)$", message)
+    if invalid is None:
+        return message
+    option, received = invalid.groups()
+    kind = next((line.removeprefix(option) for section in sections[1:] for line in section
+                 if line.startswith(option + " ")), " another value")
+    return f"{option} takes{kind}. Received: {received}"
 
 
 def difference(config, other):
@@ -133,16 +144,14 @@ def difference(config, other):
             if getattr(config, field.name) != getattr(other, field.name)}
 
 
-def replaced(config, changes):
-    return dataclasses.replace(config, **changes)
-
-
-def saved_run(flags, arguments, Config):
+def saved_run(flags, arguments, Config, recipe):
     """The flags and {name: Config} of the run in --run-dir; what the arguments say wins, but for the seed."""
     if not flags.run_dir:
         raise ValueError(f"--{'resume' if flags.resume else 'evaluate'} needs --run-dir")
     path = Path(flags.run_dir) / "config.json"
     saved = read_saved(flags.run_dir)
+    if saved["recipe"] != recipe:
+        raise ValueError(f"{flags.run_dir} holds a run of {saved['recipe']}, not of {recipe}")
     kept = dataclasses.replace(RunFlags(), **{name: saved[name] for name in KEPT if name in saved})
     merged, _ = from_arguments(RunFlags, kept, arguments)
     if merged.seed != kept.seed:
@@ -248,17 +257,12 @@ def checked(value, hint, name):
     raise ValueError(f"{name} must be {expected}. Received: {value!r}")
 
 
-def open_run(main, flags, configs, changed):
+def open_run(recipe, flags, configs, changed):
     from training.run import Evaluation, Run
-    recipe = Path(sys.modules[main.__module__].__file__).stem
     names = list(configs)
     series = len(names) > 1
     suffix = f"-{names[0]}" if not series and names[0] else ""
     folder = Path(flags.run_dir or f"runs/{recipe}{suffix}-{time.strftime('%Y%m%d-%H%M%S')}")
-    if flags.resume or flags.evaluate:
-        saved = read_saved(folder)["recipe"]
-        if saved != recipe:
-            raise ValueError(f"{folder} holds a run of {saved}, not of {recipe}")
     return (Evaluation if flags.evaluate else Run)(
         folder, recipe=recipe, config=None if series else configs[names[0]], name="all" if series else names[0],
         seed=flags.seed, strategy=flags.strategy, precision=flags.precision, jit=flags.jit, resume=flags.resume,
