@@ -61,7 +61,8 @@ def execute(name, arguments):
     """Runs the file of a recipe as if it had been started by itself."""
     known = cards()
     if name not in known:
-        raise ValueError(f"there is no recipe {name}.{nearest(name, known)} `python -m recipes list` shows them all.")
+        raise ValueError(f"there is no recipe {name}.{nearest(name, known)} "
+                         "`python -m recipes list` shows them all.")
     from training.start_up import import_tensorflow
     import_tensorflow()
     sys.argv = [str(known[name].path), *arguments]
@@ -100,8 +101,8 @@ def predict(arguments):
     parser.add_argument("model", metavar="RUN_DIR", help="run folder, or a model.keras")
     parser.add_argument("files", metavar="FILE", nargs="+")
     parser.add_argument("--resize", action="store_true", help="convert images of another size or mode")
-    parser.add_argument("--invert", action="store_true", help="swap black and white, for dark ink on white paper")
-    parser.add_argument("--top", metavar="K", type=int, default=3, help="how many classes to show (default: 3)")
+    parser.add_argument("--invert", action="store_true", help="swap black and white, for ink on paper")
+    parser.add_argument("--top", metavar="K", type=int, default=3, help="classes to show (default: 3)")
     flags = parser.read(arguments)
     load_layers()
     from training.predict import predict

@@ -64,8 +64,8 @@ def fields(text):
 def table(cards, width=100, folder=results.FOLDER):
     """All recipes as text of at most width columns, by subject."""
     titles = ("name", "idea", "paper", "published", "measured")
-    rows = {name: (name, card.idea, paper(card), span(card.published.values(), card.unit), measured(card, folder))
-            for name, card in cards.items()}
+    rows = {name: (name, card.idea, paper(card), span(card.published.values(), card.unit),
+                   measured(card, folder)) for name, card in cards.items()}
     widths = [max(len(row[column]) for row in [titles, *rows.values()]) for column in range(5)]
     widths[3], widths[4] = min(widths[3], 14), min(widths[4], 14)
     rest = max(30, width - widths[0] - widths[3] - widths[4] - 8)
@@ -84,8 +84,9 @@ def laid_out(cells, widths):
     """The lines of one row, its cells wrapped to their columns."""
     wrapped = [textwrap.wrap(cell, width) or [""] for cell, width in zip(cells, widths, strict=True)]
     height = max(len(cell) for cell in wrapped)
-    return ["  ".join((cell[line] if line < len(cell) else "").ljust(width)
-                      for cell, width in zip(wrapped, widths, strict=True)).rstrip() for line in range(height)]
+    padded = [[line.ljust(width) for line in cell + [""] * (height - len(cell))]
+              for cell, width in zip(wrapped, widths, strict=True)]
+    return ["  ".join(line).rstrip() for line in zip(*padded, strict=True)]
 
 
 def paper(card):

@@ -103,7 +103,8 @@ def parse(arguments, Config, named, flag, smoke, recipe):
     for name, default in defaults.items():
         configs[name], unknown = from_arguments(Config, default, rest)
         refuse_unknown(unknown, Config, flag if named else None)
-    return flags, configs, {name: difference(config, named.get(name, Config())) for name, config in configs.items()}
+    changed = {name: difference(config, named.get(name, Config())) for name, config in configs.items()}
+    return flags, configs, changed
 
 
 def from_arguments(Class, default, arguments):
@@ -119,7 +120,7 @@ def from_arguments(Class, default, arguments):
 
 
 def unboxed(text):
-    """tyro's error message without its frame: sections between ruled lines, a heading before them if unframed."""
+    """tyro's error message without its frame: sections between rules, a heading before them if unframed."""
     sections = [[]]
     for line in (line.strip(" │") for line in text.splitlines()):
         if line and set(line) <= {"─", "-"}:
@@ -158,7 +159,8 @@ def saved_run(flags, arguments, Config, recipe):
         raise ValueError(f"the run in {flags.run_dir} has seed {kept.seed}, which cannot change on the way. "
                          f"Received: --seed {merged.seed}")
     if "configs" in saved:
-        return merged, {name: checked_config(values, Config, path) for name, values in saved["configs"].items()}
+        return merged, {name: checked_config(values, Config, path)
+                        for name, values in saved["configs"].items()}
     return merged, {saved.get("name", ""): checked_config(saved["config"], Config, path)}
 
 
@@ -182,7 +184,8 @@ def print_help(Config, default, named, flag):
         ("recipe", tyro.conf.OmitArgPrefixes[Config], dataclasses.field(default=default)),
         ("run", tyro.conf.OmitArgPrefixes[RunFlags], dataclasses.field(default=RunFlags()))])
     description = f"--{flag} NAME chooses: {', '.join([*named, 'all'])}" if named else ""
-    tyro.cli(both, args=["--help"], description=description, prog=f"python -m recipes run {Path(sys.argv[0]).stem}")
+    tyro.cli(both, args=["--help"], description=description,
+             prog=f"python -m recipes run {Path(sys.argv[0]).stem}")
 
 
 def take_option(arguments, option):
@@ -263,10 +266,10 @@ def open_run(recipe, flags, configs, changed):
     series = len(names) > 1
     suffix = f"-{names[0]}" if not series and names[0] else ""
     folder = Path(flags.run_dir or f"runs/{recipe}{suffix}-{time.strftime('%Y%m%d-%H%M%S')}")
+    which = ({"name": "all", "configs": configs} if series else
+             {"name": names[0], "config": configs[names[0]], "changed": changed[names[0]]})
     return (Evaluation if flags.evaluate else Run)(
-        folder, recipe=recipe, config=None if series else configs[names[0]], name="all" if series else names[0],
-        seed=flags.seed, strategy=flags.strategy, precision=flags.precision, jit=flags.jit, resume=flags.resume,
-        data_dir=flags.data_dir, changed={} if series else changed[names[0]], configs=configs if series else None)
+        folder, recipe=recipe, resume=flags.resume, **which, **{name: getattr(flags, name) for name in KEPT})
 
 
 def finish(main, run, config):

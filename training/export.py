@@ -13,7 +13,7 @@ from training.run import MODEL, load_network
 NAMES = {"saved_model": "saved_model", "onnx": "model.onnx", "litert": "model.tflite"}
 PACKAGES = {"saved_model": {}, "onnx": {"tf2onnx": "tf2onnx", "onnxruntime": "onnxruntime"},
             "litert": {"ai_edge_litert": "ai-edge-litert"}}
-TOLERANCE = 1e-4                 # largest difference of an output; float32 sums in another order differ by 1e-6
+TOLERANCE = 1e-4                 # of an output; float32 sums in another order differ by some 1e-6
 
 
 def export(source, format, output=""):
@@ -27,7 +27,8 @@ def export(source, format, output=""):
     source = Path(source)
     source = source / MODEL if source.is_dir() else source
     output = Path(output) if output else source.parent / NAMES[format]
-    missing = [package for module, package in PACKAGES[format].items() if importlib.util.find_spec(module) is None]
+    missing = [package for module, package in PACKAGES[format].items()
+               if importlib.util.find_spec(module) is None]
     if missing:
         raise ImportError(f"--format {format} needs {' and '.join(missing)}: "
                           "pip install -r requirements-export.txt")
@@ -40,7 +41,8 @@ def export(source, format, output=""):
         raise FileNotFoundError(f"--output: there is no folder {output.parent}")
     model = load_network(source)
     if not isinstance(model.input_shape, tuple):
-        raise ValueError(f"{source} has several inputs, which export does not check. Use Keras's own model.export.")
+        raise ValueError(f"{source} has several inputs, which cannot be checked here. "
+                         "Use Keras's own model.export.")
     inputs = np.random.default_rng(0).random((2, *(side or 8 for side in model.input_shape[1:])), np.float32)
     wanted = np.asarray(model(inputs))
     part = output.with_name(f".{output.stem}.part{output.suffix}")
@@ -50,8 +52,8 @@ def export(source, format, output=""):
             received = np.asarray(RUNNERS[format](str(part), inputs))
         gap = float(np.abs(received - wanted).max()) if received.shape == wanted.shape else float("inf")
         if not gap <= TOLERANCE:
-            raise ValueError(f"the exported model differs from the Keras model by {gap:.1e} on the same input, "
-                             f"more than {TOLERANCE:g}, so it was not kept")
+            raise ValueError(f"the exported model differs from the Keras model by {gap:.1e} on the same "
+                             f"input, more than {TOLERANCE:g}, so it was not kept")
         os.replace(part, output)
     finally:
         if part.is_dir():

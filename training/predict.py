@@ -21,7 +21,8 @@ class Classifier:
         path = Path(path)
         if path.is_dir():
             if not (path / MODEL).exists():
-                raise FileNotFoundError(f"{path} holds no {MODEL}: it is no run folder, or its run is not finished")
+                raise FileNotFoundError(f"{path} holds no {MODEL}: it is no run folder, or its run "
+                                        "is not finished")
             path = path / MODEL
         self.model, self.path = load_network(path), path
         shape = self.model.input_shape
@@ -63,7 +64,8 @@ class Classifier:
     def probabilities(self, pixels):
         """float32 (N, height, width, channels) -> float32 (N, classes)."""
         outputs = np.asarray(self.model.predict(pixels, verbose=0), np.float32)
-        if getattr(getattr(self.model.layers[-1], "activation", None), "__name__", "") in ("softmax", "sigmoid"):
+        activation = getattr(self.model.layers[-1], "activation", None)
+        if getattr(activation, "__name__", "") in ("softmax", "sigmoid"):
             return outputs
         exponentials = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
         return exponentials / exponentials.sum(axis=-1, keepdims=True)
@@ -94,8 +96,8 @@ def opened(path):
     except PermissionError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror})") from error
     except UnidentifiedImageError as error:
-        raise ValueError(f"{path} is not an image file that can be read (PNG, JPEG, GIF, BMP, TIFF, WebP can)") \
-            from error
+        raise ValueError(f"{path} is not an image file that can be read "
+                         "(PNG, JPEG, GIF, BMP, TIFF, WebP can)") from error
     except Exception as error:               # truncated or damaged: each format has errors of its own
         raise ValueError(f"{path} is damaged or truncated: {error}") from error
 

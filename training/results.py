@@ -34,9 +34,9 @@ def record(folders, cards, results=FOLDER):
         add(entries[recipe], run, cards[recipe])
     paths = []
     for recipe, found in entries.items():
-        order = list(cards[recipe].published)
-        found.sort(key=lambda entry, order=order: (order.index(entry["name"]) if entry["name"] in order
-                                                   else len(order), entry["name"], json.dumps(entry["config"])))
+        order = {name: index for index, name in enumerate(cards[recipe].published)}
+        found.sort(key=lambda entry, order=order: (order.get(entry["name"], len(order)), entry["name"],
+                                                   json.dumps(entry["config"])))
         paths.append(Path(results) / f"{recipe}.json")
         write_json(paths[-1], found)
     return paths
@@ -50,7 +50,8 @@ def finished(folder, cards):
     if not isinstance(saved, dict) or saved.get("recipe") not in cards:
         raise ValueError(f"{folder} is not of a recipe that exists here")
     if not (folder / "metrics.json").exists():
-        raise ValueError(f"the run in {folder} is not finished. `python -m recipes resume {folder}` goes on with it.")
+        raise ValueError(f"the run in {folder} is not finished. "
+                         f"`python -m recipes resume {folder}` goes on with it.")
     metrics = read_json(folder / "metrics.json")
     if saved.get("name") == "all":                      # the metrics of a series are {name: metrics}
         return [run for name in metrics for run in finished(folder / name, cards)]
@@ -61,7 +62,8 @@ def finished(folder, cards):
     return [(saved["recipe"], {
         "name": saved.get("name", ""), "config": without_paths(saved["config"]),
         "changed": {name: value for name, value in saved.get("changed", {}).items()
-                    if without_paths({name: value})[name] == value}, "precision": saved.get("precision", "float32"),
+                    if without_paths({name: value})[name] == value},
+        "precision": saved.get("precision", "float32"),
         "metrics": metrics, "seed": saved.get("seed", 0), "minutes": minutes(folder, environment),
         "device": environment.get("device"), "versions": environment.get("versions"),
         "commit": environment.get("commit"),
@@ -116,7 +118,7 @@ def runs_of(entry):
 
 
 def summary(values):
-    """Mean and sample standard deviation; a run without that metric, or with NaN, has null and does not count."""
+    """Mean and sample standard deviation; a run without that metric, or with NaN, counts as null."""
     values = [value if value is not None and math.isfinite(value) else None for value in values]
     known = [value for value in values if value is not None]
     return {"mean": statistics.mean(known) if known else None,
@@ -139,7 +141,8 @@ def figure(value, unit):
 
 def readme_table(folder=FOLDER):
     """The table of all results as Markdown."""
-    rows = [row(path.stem, entry) for path in sorted(Path(folder).glob("*.json")) for entry in read_json(path)]
+    rows = [row(path.stem, entry) for path in sorted(Path(folder).glob("*.json"))
+            for entry in read_json(path)]
     if not rows:
         return "Nothing is recorded yet."
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [TITLES, ("---",) * len(TITLES), *rows])
@@ -167,7 +170,8 @@ def updated(text, folder=FOLDER):
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise ValueError(f"README.md has no place for the table of results: put the lines {BEGIN} and {END} into it")
+        raise ValueError("README.md has no place for the table of results: "
+                         f"put the lines {BEGIN} and {END} into it")
     return f"{before}{begin}\n{readme_table(folder)}\n{end}{after}"
 
 

@@ -37,10 +37,11 @@ class Run:
     cannot be written.
     """
 
-    def __init__(self, folder, *, recipe="", config=None, name="", seed=0, strategy="auto", precision="float32",
-                 jit="auto", resume=False, data_dir="", changed=None, configs=None):
+    def __init__(self, folder, *, recipe="", config=None, name="", seed=0, strategy="auto",
+                 precision="float32", jit="auto", resume=False, data_dir="", changed=None, configs=None):
         self.folder, self.recipe, self.config, self.name = Path(folder), recipe, config, name
-        self.seed, self.precision, self.jit, self.resume, self.data_dir = seed, precision, jit, resume, data_dir
+        self.seed, self.precision, self.jit, self.data_dir = seed, precision, jit, data_dir
+        self.resume = resume
         if jit not in ("auto", "on", "off"):
             raise ValueError(f"jit must be auto, on or off. Received: {jit}")
         self.strategy_name, self.configs = strategy, configs
@@ -132,7 +133,7 @@ class Run:
         """Writes metrics.json, the sign that the run is complete, and drops the checkpoints."""
         environment = read_json(self.folder / ENVIRONMENT)
         write_json(self.folder / ENVIRONMENT, {
-            **environment, "seconds": round(time.perf_counter() - self.started, 1),      # since the last start
+            **environment, "seconds": round(time.perf_counter() - self.started, 1),    # since the last start
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")})
         write_json(self.folder / METRICS, metrics)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
@@ -157,7 +158,7 @@ class Evaluation(Run):
             model(stream.batch(0)[0][:1])
         weights, wanted = load_network(self.folder / MODEL).get_weights(), model.get_weights()
         if [x.shape for x in weights] != [x.shape for x in wanted]:
-            raise ValueError(f"{self.folder / MODEL} is another network than the one that its {CONFIG} describes")
+            raise ValueError(f"{self.folder / MODEL} is another network than the one of its {CONFIG}")
         model.set_weights(weights)
         return read_history(self.folder)
 

@@ -39,7 +39,8 @@ def test_card_is_read_and_not_run(lesson):
     assert (card.subject, card.idea, card.headline, card.unit) == (
         "subject", "A line: what it is about.", "val_accuracy", "%")
     assert card.texts == {"Source": "Somebody 1999, A Title, section 2; and more.",
-                          "Run": "python -m recipes run lesson", "Published": "12.34 %.", "Departs": "In nothing."}
+                          "Run": "python -m recipes run lesson", "Published": "12.34 %.",
+                          "Departs": "In nothing."}
     assert card.published == {"": 12.34, "wide": 56.0}
     assert catalog.paper(card) == "Somebody 1999, A Title"
 
@@ -49,7 +50,8 @@ def test_table_has_published_and_measured_figures(lesson, tmp_path):
     (tmp_path / "results").mkdir()
     entry = {"name": "", "published": 12.34, "headline": "val_accuracy", "unit": "%",
              "metrics": {"val_accuracy": {"mean": 0.1219, "std": None, "values": [0.1219]}}}
-    other = {**entry, "published": None, "metrics": {"val_accuracy": {"mean": 0.99, "std": None, "values": [0.99]}}}
+    other = {**entry, "published": None,
+             "metrics": {"val_accuracy": {"mean": 0.99, "std": None, "values": [0.99]}}}
     (tmp_path / "results" / "lesson.json").write_text(json.dumps([entry, other]))
     text = catalog.table(lesson, 100, tmp_path / "results")
     assert "12.19 %" in text and "99.00" not in text
@@ -81,7 +83,8 @@ def test_a_file_without_a_card_is_named(tmp_path):
 
 def test_list_is_quick_because_it_imports_neither_tensorflow_nor_keras():
     program = ("import sys, time; from recipes.__main__ import main; main(['list']); "
-               "print(time.process_time(), [name for name in ('tensorflow', 'keras', 'numpy') if name in sys.modules])")
+               "heavy = {'tensorflow', 'keras', 'numpy'} & set(sys.modules); "
+               "print(time.process_time(), sorted(heavy))")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
                           cwd=results.ROOT)
     assert "convnet_mnist" in done.stdout

@@ -6,16 +6,19 @@ import pytest
 from recipes.catalog import Card, cards
 from training import results
 
-CARDS = {"lesson": Card("lesson", "images", None, "An idea.", {}, {"wide": 99.0, "": 98.0}, "test_accuracy", "%")}
+CARDS = {"lesson": Card("lesson", "images", None, "An idea.", {}, {"wide": 99.0, "": 98.0}, "test_accuracy",
+                        "%")}
 
 
-def finished_run(folder, seed=0, accuracy=0.98, *, name="", config=None, changed=None, seconds=120.0, **saved):
+def finished_run(folder, seed=0, accuracy=0.98, *, name="", config=None, changed=None, seconds=120.0,
+                 precision="float32"):
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps({
-        "recipe": "lesson", "name": name, "seed": seed, "precision": "float32", "changed": changed or {},
-        "config": {"data": "mnist", "epochs": 2} if config is None else config, **saved}))
+        "recipe": "lesson", "name": name, "seed": seed, "precision": precision, "changed": changed or {},
+        "config": {"data": "mnist", "epochs": 2} if config is None else config}))
     (folder / "environment.json").write_text(json.dumps({
-        "device": "a CPU, 2 cores", "versions": {"keras": "3"}, "commit": "abc", "finished": "2026-01-02T03:04:05"}))
+        "device": "a CPU, 2 cores", "versions": {"keras": "3"}, "commit": "abc",
+        "finished": "2026-01-02T03:04:05"}))
     (folder / "history.csv").write_text(f"epoch,updates,seconds,loss\n1,10,1.0,2.0\n2,20,{seconds},1.0\n")
     (folder / "metrics.json").write_text(json.dumps({"test_accuracy": accuracy, "note": "text"}))
     return folder
@@ -35,8 +38,8 @@ def test_one_run_is_one_entry_without_a_deviation(tmp_path, store):
     assert entry["config"] == {"data": "mnist", "epochs": 2} and entry["published"] == 98.0
     assert entry["seeds"] == [0] and entry["minutes"] == 2.0 and entry["device"] == "a CPU, 2 cores"
     assert entry["metrics"] == {"test_accuracy": {"mean": 0.98, "std": None, "values": [0.98]}}
-    assert entry["runs"] == [{"seed": 0, "minutes": 2.0, "device": "a CPU, 2 cores", "versions": {"keras": "3"},
-                              "commit": "abc", "date": "2026-01-02"}]
+    assert entry["runs"] == [{"seed": 0, "minutes": 2.0, "device": "a CPU, 2 cores",
+                              "versions": {"keras": "3"}, "commit": "abc", "date": "2026-01-02"}]
     assert str(tmp_path) not in (tmp_path / "results" / "lesson.json").read_text()
 
 
@@ -53,7 +56,8 @@ def test_seeds_accumulate_over_calls_and_the_same_seed_replaces(tmp_path, store)
 
 def test_other_configurations_have_entries_of_their_own_in_published_order(tmp_path, store):
     entries = store(finished_run(tmp_path / "a"), finished_run(tmp_path / "b", name="wide"),
-                    finished_run(tmp_path / "c", config={"data": "mnist", "epochs": 9}, changed={"epochs": 9}),
+                    finished_run(tmp_path / "c", config={"data": "mnist", "epochs": 9},
+                                 changed={"epochs": 9}),
                     finished_run(tmp_path / "d", precision="mixed_bfloat16"))
     assert [(entry["name"], entry["config"]["epochs"], entry["precision"], entry["published"])
             for entry in entries] == [("wide", 2, "float32", 99.0), ("", 2, "float32", 98.0),
@@ -75,7 +79,8 @@ def test_a_series_stands_for_its_children(tmp_path, store):
 def test_folders_of_this_machine_stay_out(tmp_path, store):
     config = {"runs": ["/a/b", "/a/c"], "data": "mnist"}
     entry, = store(finished_run(tmp_path / "vote", config=config, changed={"runs": ["/a/b", "/a/c"]}))
-    assert entry["config"] == {"runs": 2, "data": "mnist"} and entry["changed"] == {} and entry["published"] == 98.0
+    assert entry["config"] == {"runs": 2, "data": "mnist"}
+    assert entry["changed"] == {} and entry["published"] == 98.0
 
 
 @pytest.mark.parametrize(("spoil", "message"), [
