@@ -4,6 +4,7 @@ import math
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
@@ -104,13 +105,15 @@ def misclassified(images, captions):
     columns = min(8, len(images))
     rows = math.ceil(len(images) / columns)
     figure = Figure((max(1.25 * columns, 3), 1.55 * rows))
+    axes = figure.add_axes((0, 0, 1, 1))          # one for all: axes of their own cost seconds for forty
+    axes.set_axis_off()
     for place, (picture, caption) in enumerate(zip(images, captions, strict=True)):
         row, column = divmod(place, columns)
-        # A box of its own for each: a layout engine takes seconds for forty.
-        axes = figure.add_axes(((column + 0.08) / columns, 1 - (row + 0.96) / rows, 0.84 / columns, 0.68 / rows))
-        axes.imshow(picture[..., 0] if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=255)
-        axes.set_title(caption, fontsize=9, pad=3, parse_math=False)
-        axes.set_axis_off()
+        left, top = 1.25 * column + 0.1, 1.55 * row + 0.4                     # inches
+        axes.imshow(picture[..., 0] if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=255,
+                    extent=(left, left + 1.05, top + 1.05, top), interpolation="nearest")
+        axes.text(left + 0.525, top - 0.08, caption, fontsize=9, ha="center", parse_math=False)
+    axes.set(xlim=(0, 1.25 * columns), ylim=(1.55 * rows, 0))
     return figure
 
 
@@ -145,22 +148,26 @@ def calibration(result):
 
 def first_layer(maps):
     """Weights as pictures on one common scale: (N, H, W) signed, or (N, H, W, 3) as colours."""
+    finer = max(1, 28 // maps.shape[1])                     # so that the gaps are thin beside small filters
+    maps = maps.repeat(finer, axis=1).repeat(finer, axis=2)
     count, height, width = maps.shape[:3]
-    columns = min(count, 8 if count > 6 else count)
+    columns = min(count, 8)
     rows = math.ceil(count / columns)
-    gap = max(1, round(height / 12))
+    gap = max(2, height // 14)
     shape = (rows * (height + gap) - gap, columns * (width + gap) - gap)
     reach = float(np.abs(maps).max()) or 1.0
     colours = maps.ndim == 4
-    mosaic = np.full(shape + ((3,) if colours else ()), 1.0 if colours else np.nan)
+    mosaic = np.full(shape + ((3,) if colours else ()), 1.0 if colours else np.nan)       # NaN is not drawn
+    figure = Figure((WIDTH, max(1.6, 0.92 * WIDTH * shape[0] / shape[1] + 0.8)), layout="constrained")
+    axes = figure.subplots()
     for place in range(count):
         row, column = divmod(place, columns)
         top, left = row * (height + gap), column * (width + gap)
         mosaic[top:top + height, left:left + width] = 0.5 + maps[place] / (2 * reach) if colours else maps[place]
-    figure = Figure((WIDTH, max(1.6, 0.92 * WIDTH * shape[0] / shape[1] + 0.8)), layout="constrained")
-    axes = figure.subplots()
+        axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor="0.6", linewidth=0.6))
     picture = axes.imshow(mosaic, cmap="RdBu_r", vmin=-reach, vmax=reach, interpolation="nearest")
     axes.set_axis_off()
+    axes.set(xlim=(-2, shape[1] + 1), ylim=(shape[0] + 1, -2))                # room for the outer frames
     if not colours:
         bar = figure.colorbar(picture, ax=axes, orientation="horizontal", fraction=0.06, pad=0.03, aspect=40)
         bar.set_label("weight", fontsize=FONT)

@@ -204,9 +204,9 @@ def banner(files):
 
 def headline(files):
     idea = files.card.idea if files.card is not None else ""
-    kind = " ".join(filter(None, ("a series of runs" if files.children else "a run", "of a recipe")))
+    kind = "Report of a series of runs" if files.children else "Report of a run"
     name = f' <span class="name">{escape(files.name)}</span>' if files.name else ""
-    parts = [f'<header><p class="kind">Report of {kind}</p>'
+    parts = [f'<header><p class="kind">{kind}</p>'
              f"<h1>{escape(files.recipe or files.folder.resolve().name)}{name}</h1>"]
     if idea:
         parts.append(f'<p class="idea">{escape(idea)}</p>')
@@ -264,11 +264,11 @@ def published_tile(files):
     figure, measured = files.published, files.metrics.get("test_accuracy")
     if not is_number(figure):
         return display(figure), "the authors' figure"
-    value = f"{figure:g} %" if 1 < figure <= 100 else f"{figure:g}"
+    value = f"{figure:.2f} %" if 1 < figure <= 100 else f"{figure:g}"
     if files.differing:
         return value, f"with other settings than here: {settings(files.differing)}"
     if is_number(measured) and 1 < figure <= 100:
-        return f"{figure:.2f} %", f"measured minus published: {signed(100 * measured - figure)} points"
+        return value, f"measured minus published: {signed(100 * measured - figure)} points"
     return value, "the authors' figure"
 
 
@@ -360,7 +360,7 @@ def learning_curve(files):
         if {"accuracy", "val_accuracy"} <= history.keys():
             gap = 100 * (history["accuracy"][-1] - history["val_accuracy"][-1])
             said += (f"At the end training accuracy is {abs(gap):.1f} points {'above' if gap >= 0 else 'below'} "
-                     "it; a gap that widens is overfitting. ")
+                     "validation accuracy; a gap that widens is overfitting. ")
         said += ("Training values are means over an epoch in which the network still changes; validation "
                  "values are measured at its end.")
     return section("Learning curve", said, picture)
@@ -389,6 +389,7 @@ def confusion(files):
     totals = counts.sum(axis=1)
     seen = np.flatnonzero(totals)
     accuracy = counts.diagonal()[seen] / totals[seen]
+    width = min(max(map(len, names)) + 1, 13)
     rows = []
     for place in np.argsort(accuracy, kind="stable"):
         index, share = seen[place], accuracy[place]
@@ -396,7 +397,7 @@ def confusion(files):
                     f"</span><span>{100 * share:.1f} %</span>"
                     f"<small>{counts[index, index]:,} of {totals[index]:,}</small></li>")
     return (section("Confusion matrix", said, picture)
-            + section("Accuracy per class", "The hardest class first.", f'<ol class="classes">{"".join(rows)}</ol>'))
+            + section("Accuracy per class", "The hardest class first.", f'<ol class="classes" style="--name: {width}ch">{"".join(rows)}</ol>'))
 
 
 def mistakes(files):
@@ -412,7 +413,7 @@ def mistakes(files):
     captions, cells = [], []
     for index, image in zip(stored["mistakes"], images, strict=True):
         true, taken = names[labels[index]], names[confidences[index].argmax()]
-        sure = f"{100 * confidences[index].max():.0f} %"
+        sure = rounded_per_cent(confidences[index].max())
         captions.append(f"{figures.shortened(true, 9)} → {figures.shortened(taken, 9)} ({sure})")
         cells.append(f'<figure title="test example {int(index)}"><img class="pixels" alt="" '
                      f'src="{data_uri(png(image))}"><figcaption>{escape(true)} → {escape(taken)} '
@@ -423,6 +424,11 @@ def mistakes(files):
                else ", the surest first")
             + ". Each caption: true class → predicted class (its probability).")
     return section("Mistakes", said, f'<div class="gallery">{"".join(cells)}</div>')
+
+
+def rounded_per_cent(probability):
+    """Whole per cent, but never 100 for what is only close to it."""
+    return ">99\N{NO-BREAK SPACE}%" if 0.995 <= probability < 1 else f"{100 * probability:.0f}\N{NO-BREAK SPACE}%"
 
 
 def displayable(image):
@@ -490,7 +496,7 @@ def first_layer(files):
                 + (f"; the first {len(shown)} of {kernel.shape[1]} units" if len(shown) < kernel.shape[1] else "")
                 + ".")
     said += (" All on one scale: grey is zero." if shown.ndim == 4
-             else " All on one scale: red adds to the unit, blue takes away, white is zero.")
+             else " All on one scale: red adds, blue takes away, colourless is zero.")
     from training import figures
     return section("First layer", said, plot(files, "first_layer", figures.first_layer(shown),
                                              "Weights of the first layer as pictures"))
@@ -643,7 +649,7 @@ figure.own img { max-width: 100%; height: auto; border-radius: 6px; background: 
 .gallery figcaption { text-align: center; line-height: 1.3; margin-top: 4px; overflow-wrap: anywhere; }
 img.pixels { display: block; width: 100%; image-rendering: pixelated; border-radius: 6px; }
 .classes { list-style: none; margin: 0; padding: 0; columns: 2 300px; column-gap: 36px; }
-.classes li { display: grid; grid-template-columns: minmax(2.2em, 6.5em) 1fr 4.2em 6.6em; gap: 8px; align-items: center;
+.classes li { display: grid; grid-template-columns: var(--name) 1fr 4.2em 6.8em; gap: 8px; align-items: center;
   padding: 3px 0; break-inside: avoid; font-variant-numeric: tabular-nums; font-size: .93rem; }
 .classes b { overflow-wrap: anywhere; line-height: 1.2; } .classes span, .classes small { text-align: right; }
 .classes small { color: var(--soft); }
@@ -667,7 +673,7 @@ code { font: .88em ui-monospace, "SF Mono", Menlo, Consolas, monospace; backgrou
 .commands span { display: block; color: var(--soft); font-size: .9rem; padding: 2px 0 0 2px; }
 @media (max-width: 520px) { section { padding: 16px 14px; } dl { grid-template-columns: 1fr; gap: 2px; }
   dd { margin-bottom: 8px; } .tiles { grid-template-columns: 1fr 1fr; } .tile.main { grid-column: 1 / -1; }
-  .classes li { grid-template-columns: 5em 1fr 4em 5.6em; gap: 6px; } }
+  .classes li { gap: 6px; } }
 @media print { section { break-inside: avoid; } }
 """
 
