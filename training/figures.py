@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 WIDTH = 6.4                      # inches; 12 pt stay readable when a phone shows it 3 inches wide
 FONT = 12                        # points
-MANY_CLASSES = 20                # from here on a confusion matrix is drawn large and without a legend of names
+MANY_CLASSES = 20                # from here on a confusion matrix is drawnlarger than a page is wide
 
 
 def save(figure, path):
@@ -78,18 +78,19 @@ def confusion_matrix(counts, class_names):
     size = 7 if many else min(FONT, 110 / classes)
     for row, column in zip(*np.nonzero(counts), strict=True):
         dark = picture[row, column, :3] @ (0.299, 0.587, 0.114) < 0.55
-        axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", fontsize=size,
-                  color="white" if dark else "black")
+        text = axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", fontsize=size,
+                         color="white" if dark else "black")
+        text.set_in_layout(False)                      # measuring two thousand of them takes seconds
     long = max(map(len, class_names)) > 2
     names = [shortened(name, 16) for name in class_names]
     label = 8 if many else FONT - 1
     axes.set_xticks(range(classes), names, rotation=60 if long else 0, ha="right" if long else "center",
                     rotation_mode="anchor" if long else "default", fontsize=label, parse_math=False)
     axes.set_yticks(range(classes), names, fontsize=label, parse_math=False)
-    axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color="0.85", linewidth=0.6)
-    axes.tick_params(which="both", length=0)
+    edges = np.arange(classes + 1) - 0.5
+    axes.hlines(edges, -0.5, classes - 0.5, color="0.85", linewidth=0.6)
+    axes.vlines(edges, -0.5, classes - 0.5, color="0.85", linewidth=0.6)
+    axes.tick_params(length=0)
     axes.set_xlabel("predicted class", fontsize=FONT)
     axes.set_ylabel("true class", fontsize=FONT)
     axes.spines[:].set_visible(False)
@@ -131,7 +132,8 @@ def calibration(result):
                label="mean confidence of the bin")
     upper.set_ylabel("accuracy", fontsize=FONT)
     upper.set(xlim=(0, 1), ylim=(0, 1.03))
-    upper.legend(fontsize=FONT - 1, frameon=False, loc="upper left")
+    figure.legend(*upper.get_legend_handles_labels(), fontsize=FONT - 1, frameon=False, ncols=2,
+                  loc="outside upper center")
     lower.bar(middle[filled], result.counts[filled], width * 0.92, color=BLUE, alpha=0.75)
     lower.set_yscale("log")
     lower.set_ylim(bottom=0.7)

@@ -5,6 +5,7 @@ folder of several runs have a report too. Nothing here loads TensorFlow.
 """
 import base64
 import csv
+import functools
 import io
 import json
 import math
@@ -63,8 +64,6 @@ class Files:
         self.metrics = as_dict(self.metrics)
         self.environment = as_dict(self.read("environment.json", read_json))
         self.history = self.read("history.csv", read_history) or {}
-        self.network = self.read("model.keras", read_network)
-        self.predictions = self.read("predictions.npz", read_predictions)
         self.recipe, self.name = str(self.about.get("recipe", "")), str(self.about.get("name", ""))
         self.config = as_dict(self.about.get("config"))
         self.card = card.read(self.recipe)
@@ -80,6 +79,14 @@ class Files:
         except UNREADABLE as error:
             self.problems.append(f"{name} ({str(error).splitlines()[0] if str(error) else type(error).__name__})")
             return None
+
+    @functools.cached_property
+    def network(self):
+        return self.read("model.keras", read_network)
+
+    @functools.cached_property
+    def predictions(self):
+        return self.read("predictions.npz", read_predictions)
 
     @property
     def class_names(self):
@@ -198,6 +205,9 @@ def banner(files):
         return ""
     epochs = len(next(iter(files.history.values()), ()))
     so_far = f"{epochs} epoch{'s' if epochs != 1 else ''} so far" if epochs else "no epoch so far"
+    if files.children:
+        done = sum((child / "metrics.json").exists() for child in files.children)
+        so_far = f"{done} of the {len(files.children)} runs begun so far are complete"
     return (f'<p class="notice"><b>Not finished:</b> {so_far}. Go on with '
             f"<code>python -m recipes resume {escape(shlex.quote(str(files.folder)))}</code>.</p>")
 
@@ -212,7 +222,7 @@ def headline(files):
         parts.append(f'<p class="idea">{escape(idea)}</p>')
     parts.append(tiles(files))
     facts = [f"seed {files.about['seed']}" if "seed" in files.about else "",
-             duration(files.minutes), files.environment.get("device"), files.about.get("precision")]
+             f"trained {duration(files.minutes)}" if files.minutes else "", files.environment.get("device"), files.about.get("precision")]
     versions = as_dict(files.environment.get("versions"))
     facts += [f"{label} {versions[name]}" for name, label in (("keras", "Keras"), ("tensorflow", "TensorFlow"))
               if name in versions]
@@ -226,8 +236,8 @@ def duration(minutes):
     if minutes is None:
         return ""
     if minutes < 2:
-        return f"{60 * minutes:.0f} seconds of training"
-    return f"{minutes:.1f} minutes of training" if minutes < 120 else f"{minutes / 60:.1f} hours of training"
+        return f"{60 * minutes:.0f} s"
+    return f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
 
 
 def tiles(files):
@@ -312,7 +322,7 @@ def children_table(files):
     minutes = {name: child.minutes if child is not None else None for name, (child, _) in rows.items()}
     head = ["run", *(column.replace("val_", "validation ").replace("_", " ") for column in columns)]
     head += ["published"] if any(value is not None for value in published.values()) else []
-    head += ["minutes"] if any(minutes.values()) else []
+    head += ["time"] if any(minutes.values()) else []
     body = []
     for name, (child, metrics) in rows.items():
         label = escape(name)
@@ -326,8 +336,8 @@ def children_table(files):
             value = published[name]
             cells.append("" if value is None else f"{value:.2f} %" if is_number(value) and 1 < value <= 100
                          else display(value))
-        if "minutes" in head:
-            cells.append(f"{minutes[name]:.1f}" if minutes[name] is not None else "")
+        if "time" in head:
+            cells.append(duration(minutes[name]))
         body.append(f"<tr><th>{label}</th>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
     note = ("Each name leads to that run's own report. " if files.children else "") + (
         "The published figures are for the recipe's full settings, from which some of these runs differ."
@@ -396,7 +406,7 @@ def confusion(files):
         rows.append(f'<li><b>{escape(names[index])}</b><span class="bar"><i style="width:{100 * share:.1f}%"></i>'
                     f"</span><span>{100 * share:.1f} %</span>"
                     f"<small>{counts[index, index]:,} of {totals[index]:,}</small></li>")
-    return (section("Confusion matrix", said, picture)
+    return (section("Confusion matrix", said, picture, "broad" if large else "")
             + section("Accuracy per class", "The hardest class first.", f'<ol class="classes" style="--name: {width}ch">{"".join(rows)}</ol>'))
 
 
@@ -561,9 +571,9 @@ def commands(files):
 
 # ---- words, numbers and pictures
 
-def section(title, lead, body):
+def section(title, lead, body, kind=""):
     lead = f'<p class="lead">{escape(lead)}</p>' if lead.strip() else ""
-    return f"<section><h2>{escape(title)}</h2>{lead}{body}</section>"
+    return f"<section{f' class={kind}' if kind else ''}><h2>{escape(title)}</h2>{lead}{body}</section>"
 
 
 def plot(files, name, figure, alternative, wide=False):
@@ -601,7 +611,7 @@ def display(value):
         return {True: "yes", False: "no", None: "none"}[value]
     if isinstance(value, list | tuple):
         return ", ".join(map(display, value)) or "none"
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def exact(value):
@@ -637,6 +647,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 .tile.main { border-color: var(--accent); border-width: 2px; } .tile.main b { color: var(--accent); }
 .notice { background: var(--mark); border-left: 4px solid var(--markline); border-radius: 6px; padding: 10px 14px;
   margin: 0 0 18px; overflow-wrap: anywhere; }
+section.broad { width: min(1240px, 100vw - 32px); position: relative; left: 50%; transform: translateX(-50%); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 8px 18px; margin: 0; }
 dt { color: var(--soft); } dd { margin: 0; }
 .scroll { overflow-x: auto; }
