@@ -139,7 +139,7 @@ def natural_order(path):
 
 def read_history(path):
     """{column: float64 (rows,)}, NaN for what is no number; columns without any number are left out."""
-    rows = list(csv.DictReader(io.StringIO(path.read_text())))
+    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
     columns = {name: np.array([number_or_nan(row.get(name)) for row in rows])
                for name in (rows[0] if rows else ()) if name}
     return {name: values for name, values in columns.items() if np.isfinite(values).any()}
