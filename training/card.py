@@ -103,7 +103,8 @@ def evaluated(node, values, default):
         return {ast.literal_eval(key): evaluated(value, values, default)
                 for key, value in zip(node.keys, node.values, strict=True)}
     if isinstance(node, ast.Call):
-        changed = {keyword.arg: jsonable(evaluated(keyword.value, values, default)) for keyword in node.keywords}
+        changed = {keyword.arg: jsonable(evaluated(keyword.value, values, default))
+                   for keyword in node.keywords}
         called = ast.unparse(node.func)
         if called == "Config" and not node.args:
             return Fields({**default, **changed})

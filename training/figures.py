@@ -45,7 +45,8 @@ def learning_curve(x_name, x, panels, best=None):
         panel.spines[["top", "right"]].set_visible(False)
         panel.tick_params(labelsize=FONT - 1)
     if any(curves[1] is not None for curves in panels.values()) or best is not None:
-        figure.legend(*fullest_legend(axes), fontsize=FONT, frameon=False, ncols=3, loc="outside upper center")
+        figure.legend(*fullest_legend(axes), fontsize=FONT, frameon=False, ncols=3,
+                      loc="outside upper center")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
     axes[-1].set_xlabel(x_name, fontsize=FONT)
     if len(x) == 1:
@@ -165,8 +166,10 @@ def first_layer(maps):
     for place in range(count):
         row, column = divmod(place, columns)
         top, left = row * (height + gap), column * (width + gap)
-        mosaic[top:top + height, left:left + width] = 0.5 + maps[place] / (2 * reach) if colours else maps[place]
-        axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor="0.6", linewidth=0.6))
+        values = 0.5 + maps[place] / (2 * reach) if colours else maps[place]
+        mosaic[top:top + height, left:left + width] = values
+        axes.add_patch(Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor="0.6",
+                                 linewidth=0.6))
     picture = axes.imshow(mosaic, cmap="RdBu_r", vmin=-reach, vmax=reach, interpolation="nearest")
     axes.set_axis_off()
     axes.set(xlim=(-2, shape[1] + 1), ylim=(shape[0] + 1, -2))                # room for the outer frames

@@ -24,6 +24,7 @@ from training import card, predictions
 from training.files import read_json, replacing
 
 PLOTS = ("learning_curve", "confusion_matrix", "misclassified", "first_layer", "calibration")
+X_AXES = ("epoch", "updates", "update", "step", "episode")
 NOT_CURVES = ("epoch", "updates", "seconds", "learning_rate")
 MAPS_SHOWN = 64               # filters of a convolution
 UNITS_SHOWN = 30              # units of a dense layer
@@ -77,7 +78,8 @@ class Files:
         try:
             return reader(path)
         except UNREADABLE as error:
-            self.problems.append(f"{name} ({str(error).splitlines()[0] if str(error) else type(error).__name__})")
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            self.problems.append(f"{name} ({reason})")
             return None
 
     @functools.cached_property
@@ -96,7 +98,7 @@ class Files:
 
     @property
     def differing(self):
-        """Fields in which the configuration differs from the recipe's own of that name: {field: its value}."""
+        """The fields that are not as in the recipe's configuration of that name: {field: its value}."""
         if self.card is None:
             return {}
         baseline = self.card.baseline(self.name)
@@ -117,7 +119,7 @@ class Files:
 
     @property
     def best(self):
-        """Index of the best epoch, the first of equals: validation accuracy, else loss; None without either."""
+        """Index of the best epoch, the first of equals, by validation accuracy or else loss; or None."""
         for column, arg in (("val_accuracy", np.nanargmax), ("val_loss", np.nanargmin)):
             if column in self.history and np.isfinite(self.history[column]).any():
                 return int(arg(self.history[column]))
@@ -192,7 +194,8 @@ def first_kernel(architecture, group, input_shape=None):
             if found:
                 return found
         elif kind in ("Conv2D", "Dense") and f"{stored}/vars/0" in group:
-            return kind, config.get("name", key), np.asarray(group[f"{stored}/vars/0"], np.float32), input_shape
+            kernel = np.asarray(group[f"{stored}/vars/0"], np.float32)
+            return kind, config.get("name", key), kernel, input_shape
         elif f"{stored}/vars/0" in group and kind not in ("Normalization", "BatchNormalization"):
             return None
     return None
@@ -222,10 +225,11 @@ def headline(files):
         parts.append(f'<p class="idea">{escape(idea)}</p>')
     parts.append(tiles(files))
     facts = [f"seed {files.about['seed']}" if "seed" in files.about else "",
-             f"trained {duration(files.minutes)}" if files.minutes else "", files.environment.get("device"), files.about.get("precision")]
+             f"trained {duration(files.minutes)}" if files.minutes else "",
+             files.environment.get("device"), files.about.get("precision")]
     versions = as_dict(files.environment.get("versions"))
-    facts += [f"{label} {versions[name]}" for name, label in (("keras", "Keras"), ("tensorflow", "TensorFlow"))
-              if name in versions]
+    labels = {"keras": "Keras", "tensorflow": "TensorFlow"}
+    facts += [f"{label} {versions[name]}" for name, label in labels.items() if name in versions]
     commit = files.environment.get("commit")
     facts.append(f"commit {commit}" if commit else "")
     parts.append(f'<p class="facts">{" · ".join(escape(str(fact)) for fact in facts if fact)}</p></header>')
@@ -256,7 +260,7 @@ def tiles(files):
     if files.published is not None:
         shown.append(("published", *published_tile(files), ""))
     order = ("test_loss", "val_accuracy", "best_epoch")
-    for name in [*(name for name in order if name in scalars), *(name for name in scalars if name not in order)]:
+    for name in sorted(scalars, key=lambda name: order.index(name) if name in order else len(order)):
         if len(shown) < 6:
             shown.append((name.replace("val_", "validation ").replace("_", " "),
                           number(name, scalars[name]), "", ""))
@@ -265,7 +269,8 @@ def tiles(files):
             if name in files.history:
                 shown.append((f"{label} so far", number(name, files.history[name][files.best]), "", ""))
     return '<div class="tiles">' + "".join(
-        f'<div class="tile {kind}"><span>{escape(label)}</span><b>{escape(value)}</b><small>{escape(note)}</small></div>'
+        f'<div class="tile {kind}"><span>{escape(label)}</span><b>{escape(value)}</b>'
+        f"<small>{escape(note)}</small></div>"
         for label, value, note, kind in shown) + "</div>" if shown else ""
 
 
@@ -331,7 +336,8 @@ def children_table(files):
             label = f'<a href="./{quote(target)}">{label}</a>'
             if not child.finished:
                 label += ' <span class="tag">not finished</span>'
-        cells = [number(column, metrics[column]) if is_number(metrics.get(column)) else "" for column in columns]
+        cells = [number(column, metrics[column]) if is_number(metrics.get(column)) else ""
+                 for column in columns]
         if "published" in head:
             value = published[name]
             cells.append("" if value is None else f"{value:.2f} %" if is_number(value) and 1 < value <= 100
@@ -350,7 +356,7 @@ def children_table(files):
 def learning_curve(files):
     history = files.history
     names = [name for name in history if name not in NOT_CURVES]
-    x_name = next((name for name in ("epoch", "updates", "update", "step", "episode") if name in history), None)
+    x_name = next((name for name in X_AXES if name in history), None)
     names = [name for name in names if name != x_name]
     if not names:
         return ""
@@ -369,8 +375,9 @@ def learning_curve(files):
                 f"{number(column, history[column][files.best])}. ")
         if {"accuracy", "val_accuracy"} <= history.keys():
             gap = 100 * (history["accuracy"][-1] - history["val_accuracy"][-1])
-            said += (f"At the end training accuracy is {abs(gap):.1f} points {'above' if gap >= 0 else 'below'} "
-                     "validation accuracy; a gap that widens is overfitting. ")
+            said += (f"At the end training accuracy is {abs(gap):.1f} points "
+                     + ("above validation accuracy; a gap that widens is overfitting. " if gap >= 0
+                        else "below validation accuracy. "))
         said += ("Training values are means over an epoch in which the network still changes; validation "
                  "values are measured at its end.")
     return section("Learning curve", said, picture)
@@ -403,11 +410,13 @@ def confusion(files):
     rows = []
     for place in np.argsort(accuracy, kind="stable"):
         index, share = seen[place], accuracy[place]
-        rows.append(f'<li><b>{escape(names[index])}</b><span class="bar"><i style="width:{100 * share:.1f}%"></i>'
-                    f"</span><span>{100 * share:.1f} %</span>"
+        rows.append(f"<li><b>{escape(names[index])}</b>"
+                    f'<span class="bar"><i style="width:{100 * share:.1f}%"></i></span>'
+                    f"<span>{100 * share:.1f} %</span>"
                     f"<small>{counts[index, index]:,} of {totals[index]:,}</small></li>")
     return (section("Confusion matrix", said, picture, "broad" if large else "")
-            + section("Accuracy per class", "The hardest class first.", f'<ol class="classes" style="--name: {width}ch">{"".join(rows)}</ol>'))
+            + section("Accuracy per class", "The hardest class first.",
+                      f'<ol class="classes" style="--name: {width}ch">{"".join(rows)}</ol>'))
 
 
 def mistakes(files):
@@ -438,7 +447,8 @@ def mistakes(files):
 
 def rounded_per_cent(probability):
     """Whole per cent, but never 100 for what is only close to it."""
-    return ">99\N{NO-BREAK SPACE}%" if 0.995 <= probability < 1 else f"{100 * probability:.0f}\N{NO-BREAK SPACE}%"
+    rounded = ">99" if 0.995 <= probability < 1 else f"{100 * probability:.0f}"
+    return rounded + "\N{NO-BREAK SPACE}%"
 
 
 def displayable(image):
@@ -472,10 +482,10 @@ def calibration(files):
     right = float((confidences.argmax(axis=1) == files.predictions["labels"]).mean())
     word = "about as sure as it should be" if abs(sure - right) < 0.005 else (
         "surer than it should be" if sure > right else "less sure than it could be")
-    said = (f"Is it as sure as it is right? On average it gives its answer a probability of {100 * sure:.1f} % and "
-            f"is right in {100 * right:.1f} %: {word}. Expected calibration error: {100 * result.error:.2f} % "
-            f"({predictions.BINS} bins; 0 is perfect). Bars below the dashed line are overconfident; bars that "
-            "hold few examples, lower panel, say little.")
+    said = (f"Is it as sure as it is right? On average it gives its answer a probability of "
+            f"{100 * sure:.1f} % and is right in {100 * right:.1f} %: {word}. Expected calibration error: "
+            f"{100 * result.error:.2f} % ({predictions.BINS} bins; 0 is perfect). Bars below the dashed line "
+            "are overconfident; bars that hold few examples, lower panel, say little.")
     return section("Calibration", said, plot(files, "calibration", figures.calibration(result),
                                              "Reliability diagram: accuracy against confidence"))
 
@@ -497,14 +507,14 @@ def first_layer(files):
                 + (f", {channels} channels each in turn" if channels not in (1, 3) else "")
                 + (f"; the first {len(shown)} maps" if len(shown) < len(maps) else "") + ".")
     else:
-        if not (input_shape and len(input_shape) == 3 and input_shape[-1] in (1, 3) and None not in input_shape
-                and math.prod(input_shape) == len(kernel)):
+        image = input_shape and len(input_shape) == 3 and input_shape[-1] in (1, 3)
+        if not image or None in input_shape or math.prod(input_shape) != len(kernel):
             return ""
         shown = kernel.T[:UNITS_SHOWN].reshape(-1, *input_shape)
         shown = shown[..., 0] if input_shape[-1] == 1 else shown
         said = (f"What each unit of {name} looks for in the image"
-                + (f"; the first {len(shown)} of {kernel.shape[1]} units" if len(shown) < kernel.shape[1] else "")
-                + ".")
+                + (f"; the first {len(shown)} of {kernel.shape[1]} units"
+                   if len(shown) < kernel.shape[1] else "") + ".")
     said += (" All on one scale: grey is zero." if shown.ndim == 4
              else " All on one scale: red adds, blue takes away, colourless is zero.")
     from training import figures
@@ -523,7 +533,8 @@ def own_pictures(files):
 
 def all_metrics(files):
     values = {name: value for name, value in files.metrics.items() if not isinstance(value, dict)}
-    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(exact(value))}</td></tr>" for name, value in values.items())
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(exact(value))}</td></tr>"
+                   for name, value in values.items())
     return section("All metrics", "", f'<div class="scroll"><table>{rows}</table></div>') if rows else ""
 
 
@@ -534,19 +545,23 @@ def configuration(files):
     comments = files.card.comments if files.card is not None else {}
     rows = []
     for name, value in files.config.items():
-        mark = f' <span class="tag">not {escape(display(differing[name]))}</span>' if name in differing else ""
+        mark = ""
+        if name in differing:
+            mark = f' <span class="tag">not {escape(display(differing[name]))}</span>'
         rows.append(f'<tr{" class=differs" if name in differing else ""}><th>{escape(name)}</th>'
                     f"<td>{escape(display(value))}{mark}</td><td>{escape(comments.get(name, ''))}</td></tr>")
     said = ""
     if files.card is not None and files.card.baseline(files.name):
-        own = f"{files.recipe} {files.name}" if files.name in files.card.named else f"{files.recipe}'s default"
+        own = files.recipe + (f" {files.name}" if files.name in files.card.named else "'s default")
         said = f"Marked: what differs from {own}." if differing else f"As in {own}."
-    return section("Configuration", said, f'<div class="scroll"><table class="config">{"".join(rows)}</table></div>')
+    table = f'<table class="config">{"".join(rows)}</table>'
+    return section("Configuration", said, f'<div class="scroll">{table}</div>')
 
 
 def environment(files):
     values = {"run folder": str(files.folder)}
-    values |= {name: files.about[name] for name in ("seed", "strategy", "precision", "jit") if name in files.about}
+    flags = ("seed", "strategy", "precision", "jit")
+    values |= {name: files.about[name] for name in flags if name in files.about}
     for name, value in files.environment.items():
         values |= value if isinstance(value, dict) else {name: value}
     rows = "".join(f"<tr><th>{escape(str(name))}</th><td>{escape(display(value))}</td></tr>"
@@ -557,15 +572,13 @@ def environment(files):
 
 def commands(files):
     folder = shlex.quote(str(files.folder))
-    lines = []
-    if files.finished:
-        lines.append((f"python -m recipes resume {folder}", "picks an interrupted run up; this one is finished"))
-    else:
-        lines.append((f"python -m recipes resume {folder}", "goes on where it stopped"))
+    lines = {f"resume {folder}": "picks an interrupted run up; this one is finished" if files.finished
+             else "goes on where it stopped"}
     if files.network is not None:
-        lines.append((f"python -m recipes evaluate {folder}", "measures the saved network again on the test set"))
-        lines.append((f"python -m recipes predict {folder} image.png", "classifies a picture of your own"))
-    items = "".join(f"<li><code>{escape(command)}</code><span>{escape(what)}</span></li>" for command, what in lines)
+        lines[f"evaluate {folder}"] = "measures the saved network again on the test set"
+        lines[f"predict {folder} image.png"] = "classifies a picture of your own"
+    items = "".join(f"<li><code>python -m recipes {escape(command)}</code><span>{escape(what)}</span></li>"
+                    for command, what in lines.items())
     return section("What to do next", "", f'<ul class="commands">{items}</ul>')
 
 
@@ -622,7 +635,8 @@ def exact(value):
 STYLE = """
 :root { color-scheme: light dark; --page: #f4f5f7; --card: #ffffff; --ink: #1b1f24; --soft: #59636e;
   --line: #dfe3e8; --accent: #0072b2; --mark: #fff3d6; --markline: #e69f00; --code: #eef1f4; }
-@media (prefers-color-scheme: dark) { :root { --page: #0d0f12; --card: #171717; --ink: #e8eaed; --soft: #a3acb6;
+@media (prefers-color-scheme: dark) { :root { --page: #0d0f12; --card: #171717; --ink: #e8eaed;
+  --soft: #a3acb6;
   --line: #33383e; --accent: #56b4e9; --mark: #33290f; --markline: #e69f00; --code: #23272c; }
   img.plot { filter: invert(.91) hue-rotate(180deg); } }
 * { box-sizing: border-box; }
@@ -633,21 +647,25 @@ header { margin-bottom: 20px; }
 h1 { margin: 0; font-size: clamp(1.7rem, 5vw, 2.4rem); line-height: 1.15; overflow-wrap: anywhere; }
 h1 .name { color: var(--accent); font-weight: 500; }
 h2 { margin: 0 0 6px; font-size: 1.25rem; }
-.kind { margin: 0 0 4px; color: var(--soft); font-size: .85rem; letter-spacing: .06em; text-transform: uppercase; }
+.kind { margin: 0 0 4px; color: var(--soft); font-size: .85rem; letter-spacing: .06em;
+  text-transform: uppercase; }
 .idea { margin: 8px 0 0; font-size: 1.12rem; color: var(--soft); max-width: 42em; }
 .facts, .lead, footer { color: var(--soft); font-size: .93rem; }
 .lead { margin: 0 0 14px; max-width: 46em; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 20px 22px;
   margin: 16px 0; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px; margin: 18px 0 12px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px;
+  margin: 18px 0 12px; }
 .tile { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 12px 14px;
   display: flex; flex-direction: column; overflow-wrap: anywhere; }
 .tile span { color: var(--soft); font-size: .85rem; } .tile b { font-size: 1.45rem; font-weight: 650; }
 .tile small { color: var(--soft); font-size: .8rem; line-height: 1.35; }
 .tile.main { border-color: var(--accent); border-width: 2px; } .tile.main b { color: var(--accent); }
-.notice { background: var(--mark); border-left: 4px solid var(--markline); border-radius: 6px; padding: 10px 14px;
+.notice { background: var(--mark); border-left: 4px solid var(--markline); border-radius: 6px;
+  padding: 10px 14px;
   margin: 0 0 18px; overflow-wrap: anywhere; }
-section.broad { width: min(1240px, 100vw - 32px); position: relative; left: 50%; transform: translateX(-50%); }
+section.broad { width: min(1240px, 100vw - 32px); position: relative; left: 50%;
+  transform: translateX(-50%); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 8px 18px; margin: 0; }
 dt { color: var(--soft); } dd { margin: 0; }
 .scroll { overflow-x: auto; }
@@ -660,30 +678,39 @@ figure.own img { max-width: 100%; height: auto; border-radius: 6px; background: 
 .gallery figcaption { text-align: center; line-height: 1.3; margin-top: 4px; overflow-wrap: anywhere; }
 img.pixels { display: block; width: 100%; image-rendering: pixelated; border-radius: 6px; }
 .classes { list-style: none; margin: 0; padding: 0; columns: 2 300px; column-gap: 36px; }
-.classes li { display: grid; grid-template-columns: var(--name) 1fr 4.2em 6.8em; gap: 8px; align-items: center;
+.classes li { display: grid; grid-template-columns: var(--name) 1fr 4.2em 6.8em; gap: 8px;
+  align-items: center;
   padding: 3px 0; break-inside: avoid; font-variant-numeric: tabular-nums; font-size: .93rem; }
-.classes b { overflow-wrap: anywhere; line-height: 1.2; } .classes span, .classes small { text-align: right; }
+.classes b { overflow-wrap: anywhere; line-height: 1.2;
+  } .classes span, .classes small { text-align: right; }
 .classes small { color: var(--soft); }
 .bar { background: var(--code); border-radius: 4px; height: 10px; overflow: hidden; }
 .bar i { display: block; height: 100%; background: var(--accent); }
 table { border-collapse: collapse; font-size: .93rem; width: 100%; }
-th, td { text-align: left; padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th, td { text-align: left; padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line);
+  vertical-align: top; }
 th { font-weight: 500; white-space: nowrap; } tr:last-child > * { border-bottom: 0; }
-table.numbers td, table.numbers thead th:not(:first-child) { text-align: right; font-variant-numeric: tabular-nums; }
-table.numbers thead th { color: var(--soft); font-size: .85rem; white-space: normal; vertical-align: bottom; }
+table.numbers td, table.numbers thead th:not(:first-child) { text-align: right;
+  font-variant-numeric: tabular-nums; }
+table.numbers thead th { color: var(--soft); font-size: .85rem; white-space: normal;
+  vertical-align: bottom; }
 table.config td:last-child { color: var(--soft); }
 .differs td:nth-child(2) { font-weight: 650; }
-.tag { display: inline-block; background: var(--mark); border: 1px solid var(--markline); border-radius: 20px;
+.tag { display: inline-block; background: var(--mark); border: 1px solid var(--markline);
+  border-radius: 20px;
   padding: 0 8px; font-size: .78rem; font-weight: 400; white-space: nowrap; }
 summary { cursor: pointer; } details table { margin-top: 10px; } details td { overflow-wrap: anywhere; }
 a { color: var(--accent); }
-code { font: .88em ui-monospace, "SF Mono", Menlo, Consolas, monospace; background: var(--code); border-radius: 6px;
+code { font: .88em ui-monospace, "SF Mono", Menlo, Consolas, monospace; background: var(--code);
+  border-radius: 6px;
   padding: 2px 6px; overflow-wrap: anywhere; }
 .commands { list-style: none; margin: 0; padding: 0; }
-.commands li { padding: 6px 0; } .commands code { display: inline-block; padding: 6px 10px; user-select: all; }
+.commands li { padding: 6px 0; } .commands code { display: inline-block; padding: 6px 10px;
+  user-select: all; }
 .commands span { display: block; color: var(--soft); font-size: .9rem; padding: 2px 0 0 2px; }
 @media (max-width: 520px) { section { padding: 16px 14px; } dl { grid-template-columns: 1fr; gap: 2px; }
-  dd { margin-bottom: 8px; } .tiles { grid-template-columns: 1fr 1fr; } .tile.main { grid-column: 1 / -1; }
+  dd { margin-bottom: 8px; } .tiles { grid-template-columns: 1fr 1fr;
+  } .tile.main { grid-column: 1 / -1; }
   .classes li { gap: 6px; } }
 @media print { section { break-inside: avoid; } }
 """
