@@ -67,6 +67,8 @@ def launch(main, Config, *, named=None, flag="config", smoke=None, compare=None)
             if compare is not None:
                 compare(run, results)
             run.finish(results)
+            from training import report
+            report.write(run.folder)
         print(f"\nrun folder  {run.folder}\nreport      {run.folder / 'report.html'}")
 
 

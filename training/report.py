@@ -1,5 +1,734 @@
-"""report.html of a run: one file that opens anywhere."""
+"""report.html of a run: one file that opens anywhere, from what the run folder holds.
+
+What is missing is left out, so an unfinished run, a recipe with a loop of its own and a
+folder of several runs have a report too. Nothing here loads TensorFlow.
+"""
+import base64
+import csv
+import functools
+import io
+import json
+import math
+import re
+import shlex
+import time
+import zipfile
+from html import escape
+from pathlib import Path
+from string import Template
+from urllib.parse import quote
+
+import numpy as np
+
+from training import card, predictions
+from training.files import read_json, replacing
+
+PLOTS = ("learning_curve", "confusion_matrix", "misclassified", "first_layer", "calibration")
+X_AXES = ("epoch", "updates", "update", "step", "episode")
+NOT_CURVES = ("epoch", "updates", "seconds", "learning_rate")
+MAPS_SHOWN = 64               # filters of a convolution
+UNITS_SHOWN = 30              # units of a dense layer
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
 def write(folder):
+    """Writes folder/report.html and the plots in folder/figures/; returns the path of the report.
+
+    Raises FileNotFoundError if the folder holds neither config.json nor metrics.json.
+    """
+    files = Files(folder)
+    parts = [banner(files), headline(files), recipe_card(files), children_table(files), learning_curve(files),
+             confusion(files), mistakes(files), calibration(files), first_layer(files), own_pictures(files),
+             all_metrics(files), configuration(files), environment(files), commands(files)]
+    if files.problems:
+        parts.insert(1, '<p class="notice">Left out, because it could not be read: '
+                        f'{escape("; ".join(files.problems))}</p>')
+    page = PAGE.substitute(title=escape(files.title), style=STYLE, body="\n".join(filter(None, parts)),
+                           written=time.strftime("%Y-%m-%d %H:%M"))
+    path = files.folder / "report.html"
+    with replacing(path) as part:
+        part.write_text(page, encoding="utf-8")
+    return path
+
+
+class Files:
+    """What a run folder holds, each part None or empty where it is missing; problems names what is broken."""
+
+    def __init__(self, folder):
+        self.folder, self.problems = Path(folder), []
+        if not holds_run(self.folder):
+            raise FileNotFoundError(f"{folder} holds neither config.json nor metrics.json, so it is not the "
+                                    "folder of a run. Name the --run-dir of a run.")
+        self.about = as_dict(self.read("config.json", read_json))
+        self.metrics = self.read("metrics.json", read_json)
+        self.finished = self.metrics is not None
+        self.metrics = as_dict(self.metrics)
+        self.environment = as_dict(self.read("environment.json", read_json))
+        self.history = self.read("history.csv", read_history) or {}
+        self.recipe, self.name = str(self.about.get("recipe", "")), str(self.about.get("name", ""))
+        self.config = as_dict(self.about.get("config"))
+        self.card = card.read(self.recipe)
+        self.title = " ".join(filter(None, (self.recipe or self.folder.resolve().name, self.name)))
+        self.children = [path for path in sorted(self.folder.iterdir(), key=natural_order) if holds_run(path)]
+
+    def read(self, name, reader):
+        path = self.folder / name
+        if not path.exists():
+            return None
+        try:
+            return reader(path)
+        except UNREADABLE as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            self.problems.append(f"{name} ({reason})")
+            return None
+
+    @functools.cached_property
+    def network(self):
+        return self.read("model.keras", read_network)
+
+    @functools.cached_property
+    def predictions(self):
+        return self.read("predictions.npz", read_predictions)
+
+    @property
+    def class_names(self):
+        classes = self.predictions["confidences"].shape[1]
+        names = [str(name) for name in (self.network or {}).get("class_names") or ()]
+        return names if len(names) == classes else [str(index) for index in range(classes)]
+
+    @property
+    def differing(self):
+        """The fields that are not as in the recipe's configuration of that name: {field: its value}."""
+        if self.card is None:
+            return {}
+        baseline = self.card.baseline(self.name)
+        return {name: baseline[name] for name, value in self.config.items()
+                if name in baseline and baseline[name] != value}
+
+    @property
+    def published(self):
+        return self.card.published_for(self.name) if self.card is not None and self.name != "all" else None
+
+    @property
+    def minutes(self):
+        seconds = self.history.get("seconds")
+        if seconds is not None:
+            return float(np.nanmax(seconds)) / 60 if np.isfinite(seconds).any() else None
+        below = [Files(child).minutes for child in self.children]
+        return sum(filter(None, below)) or None
+
+    @property
+    def best(self):
+        """Index of the best epoch, the first of equals, by validation accuracy or else loss; or None."""
+        for column, arg in (("val_accuracy", np.nanargmax), ("val_loss", np.nanargmin)):
+            if column in self.history and np.isfinite(self.history[column]).any():
+                return int(arg(self.history[column]))
+        return None
+
+
+def holds_run(folder):
+    return folder.is_dir() and ((folder / "config.json").exists() or (folder / "metrics.json").exists())
+
+
+def as_dict(value):
+    return value if isinstance(value, dict) else {}
+
+
+def natural_order(path):
+    """2 before 10."""
+    return [(int(part), "") if part.isdigit() else (math.inf, part) for part in re.split(r"(\d+)", path.name)]
+
+
+def read_history(path):
+    """{column: float64 (rows,)}, NaN for what is no number; columns without any number are left out."""
+    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    columns = {name: np.array([number_or_nan(row.get(name)) for row in rows])
+               for name in (rows[0] if rows else ()) if name}
+    return {name: values for name, values in columns.items() if np.isfinite(values).any()}
+
+
+def number_or_nan(text):
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def read_predictions(path):
+    """The arrays of predictions.npz with the confidences, or None if they are not a classifier's."""
+    with np.load(path) as archive:
+        stored = dict(archive)
+    if not predictions.is_classification(stored["logits"], stored["labels"]):
+        return None
+    return {**stored, "confidences": predictions.probabilities(stored["logits"])}
+
+
+def read_network(path):
+    """{"class_names": ..., "first": (kind, layer name, kernel, input shape) or None} of a model.keras."""
+    with zipfile.ZipFile(path) as archive:
+        about = json.loads(archive.read("about.json")) if "about.json" in archive.namelist() else {}
+        architecture = json.loads(archive.read("config.json"))
+        weights = archive.read("model.weights.h5")
+    import h5py
+    with h5py.File(io.BytesIO(weights)) as file:
+        return {"class_names": about.get("class_names"), "first": first_kernel(architecture, file)}
+
+
+def first_kernel(architecture, group, input_shape=None):
+    """The kernel nearest the input, if that layer is a Conv2D or Dense: (class, name, array, input shape).
+
+    Keras stores the weights of a Sequential or functional model under layers/<class in snake
+    case>, numbered per class in the order of the layers.
+    """
+    seen = {}
+    for layer in architecture.get("config", {}).get("layers", []):
+        kind, config = layer["class_name"], layer["config"]
+        if kind == "InputLayer":
+            input_shape = input_shape or (config.get("batch_shape") or [None])[1:]
+            continue
+        key = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
+        stored = f"layers/{key}" + (f"_{seen[key]}" if key in seen else "")
+        seen[key] = seen.get(key, 0) + 1
+        if kind in ("Sequential", "Functional") and stored in group:
+            found = first_kernel(layer, group[stored], input_shape)
+            if found:
+                return found
+        elif kind in ("Conv2D", "Dense") and f"{stored}/vars/0" in group:
+            kernel = np.asarray(group[f"{stored}/vars/0"], np.float32)
+            return kind, config.get("name", key), kernel, input_shape
+        elif f"{stored}/vars/0" in group and kind not in ("Normalization", "BatchNormalization"):
+            return None
     return None
+
+
+# ---- the parts of the page, each "" where the folder has nothing for it
+
+def banner(files):
+    if files.finished:
+        return ""
+    epochs = len(next(iter(files.history.values()), ()))
+    so_far = f"{epochs} epoch{'s' if epochs != 1 else ''} so far" if epochs else "no epoch so far"
+    if files.children:
+        done = sum((child / "metrics.json").exists() for child in files.children)
+        so_far = f"{done} of the {len(files.children)} runs begun so far are complete"
+    return (f'<p class="notice"><b>Not finished:</b> {so_far}. Go on with '
+            f"<code>python -m recipes resume {escape(shlex.quote(str(files.folder)))}</code>.</p>")
+
+
+def headline(files):
+    idea = files.card.idea if files.card is not None else ""
+    kind = "Report of a series of runs" if files.children else "Report of a run"
+    name = f' <span class="name">{escape(files.name)}</span>' if files.name else ""
+    parts = [f'<header><p class="kind">{kind}</p>'
+             f"<h1>{escape(files.recipe or files.folder.resolve().name)}{name}</h1>"]
+    if idea:
+        parts.append(f'<p class="idea">{escape(idea)}</p>')
+    parts.append(tiles(files))
+    facts = [f"seed {files.about['seed']}" if "seed" in files.about else "",
+             f"trained {duration(files.minutes)}" if files.minutes else "",
+             files.environment.get("device"), files.about.get("precision")]
+    versions = as_dict(files.environment.get("versions"))
+    labels = {"keras": "Keras", "tensorflow": "TensorFlow"}
+    facts += [f"{label} {versions[name]}" for name, label in labels.items() if name in versions]
+    commit = files.environment.get("commit")
+    facts.append(f"commit {commit}" if commit else "")
+    parts.append(f'<p class="facts">{" · ".join(escape(str(fact)) for fact in facts if fact)}</p></header>')
+    return "".join(parts)
+
+
+def duration(minutes):
+    if minutes is None:
+        return ""
+    if minutes < 2:
+        return f"{60 * minutes:.0f} s"
+    return f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+
+
+def tiles(files):
+    """The numbers that matter most, large: final ones, or those of the best epoch so far."""
+    shown = []
+    scalars = {name: value for name, value in files.metrics.items() if is_number(value)}
+    if "test_accuracy" in scalars:
+        note = ""
+        if files.predictions is not None:
+            labels, confidences = files.predictions["labels"], files.predictions["confidences"]
+            right = int((confidences.argmax(axis=1) == labels).sum())
+            low, high = predictions.wilson_interval(right, len(labels))
+            note = (f"{len(labels) - right:,} wrong of {len(labels):,}; 95 % interval "
+                    f"{100 * low:.2f} to {100 * high:.2f} %")
+        shown.append(("test accuracy", number("test_accuracy", scalars.pop("test_accuracy")), note, "main"))
+    if files.published is not None:
+        shown.append(("published", *published_tile(files), ""))
+    order = ("test_loss", "val_accuracy", "best_epoch")
+    for name in sorted(scalars, key=lambda name: order.index(name) if name in order else len(order)):
+        if len(shown) < 6:
+            shown.append((name.replace("val_", "validation ").replace("_", " "),
+                          number(name, scalars[name]), "", ""))
+    if not files.finished and files.best is not None:
+        for name, label in (("val_accuracy", "validation accuracy"), ("val_loss", "validation loss")):
+            if name in files.history:
+                shown.append((f"{label} so far", number(name, files.history[name][files.best]), "", ""))
+    return '<div class="tiles">' + "".join(
+        f'<div class="tile {kind}"><span>{escape(label)}</span><b>{escape(value)}</b>'
+        f"<small>{escape(note)}</small></div>"
+        for label, value, note, kind in shown) + "</div>" if shown else ""
+
+
+def published_tile(files):
+    """(figure, remark): the gap, or why there is none to speak of."""
+    figure, measured = files.published, files.metrics.get("test_accuracy")
+    if not is_number(figure):
+        return display(figure), "the authors' figure"
+    value = f"{figure:.2f} %" if 1 < figure <= 100 else f"{figure:g}"
+    if files.differing:
+        return value, f"with other settings than here: {settings(files.differing)}"
+    if is_number(measured) and 1 < figure <= 100:
+        return value, f"measured minus published: {signed(100 * measured - figure)} points"
+    return value, "the authors' figure"
+
+
+def settings(fields):
+    return ", ".join(f"{name.replace('_', ' ')} {display(value)}" for name, value in fields.items())
+
+
+def signed(value):
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def recipe_card(files):
+    if files.card is None:
+        return ""
+    entries = {name: text for name, text in files.card.entries.items() if name != "Run"}
+    if not entries:
+        return ""
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries.items())
+    return f'<section class="card"><dl>{rows}</dl></section>'
+
+
+def children_table(files):
+    """One row per run below this folder, and per table of metrics that has no folder."""
+    rows = {}
+    for name, value in files.metrics.items():                    # the order in which they ran
+        if isinstance(value, dict) and any(is_number(item) for item in value.values()):
+            rows[name] = (None, value)
+    for path in files.children:
+        child = Files(path)
+        metrics = child.metrics or as_dict(files.metrics.get(path.name))
+        rows[path.name] = (child, metrics)
+    if not rows:
+        return ""
+    columns = []
+    for _, metrics in rows.values():
+        columns += [name for name, value in metrics.items() if is_number(value) and name not in columns]
+    first = ("test_accuracy", "test_loss", "val_accuracy", "best_epoch")
+    columns = sorted(columns, key=lambda name: first.index(name) if name in first else len(first))[:6]
+    published = {name: child.published if child is not None else None for name, (child, _) in rows.items()}
+    differing = any(child is not None and child.differing for child, _ in rows.values())
+    minutes = {name: child.minutes if child is not None else None for name, (child, _) in rows.items()}
+    head = ["run", *(column.replace("val_", "validation ").replace("_", " ") for column in columns)]
+    head += ["published"] if any(value is not None for value in published.values()) else []
+    head += ["time"] if any(minutes.values()) else []
+    body = []
+    for name, (child, metrics) in rows.items():
+        label = escape(name)
+        if child is not None:
+            target = f"{name}/report.html" if (child.folder / "report.html").exists() else f"{name}/"
+            label = f'<a href="./{quote(target)}">{label}</a>'
+            if not child.finished:
+                label += ' <span class="tag">not finished</span>'
+        cells = [number(column, metrics[column]) if is_number(metrics.get(column)) else ""
+                 for column in columns]
+        if "published" in head:
+            value = published[name]
+            cells.append("" if value is None else f"{value:.2f} %" if is_number(value) and 1 < value <= 100
+                         else display(value))
+        if "time" in head:
+            cells.append(duration(minutes[name]))
+        body.append(f"<tr><th>{label}</th>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
+    note = ("Each name leads to that run's own report. " if files.children else "") + (
+        "The published figures are for the recipe's full settings, from which some of these runs differ."
+        if differing and "published" in head else "")
+    heads = "".join(f"<th>{escape(name)}</th>" for name in head)
+    return section("Runs", note, f'<div class="scroll"><table class="numbers"><thead><tr>{heads}</tr></thead>'
+                                 f'<tbody>{"".join(body)}</tbody></table></div>')
+
+
+def learning_curve(files):
+    history = files.history
+    names = [name for name in history if name not in NOT_CURVES]
+    x_name = next((name for name in X_AXES if name in history), None)
+    names = [name for name in names if name != x_name]
+    if not names:
+        return ""
+    bare = list(dict.fromkeys(name.removeprefix("val_") for name in names))
+    bare.sort(key=lambda name: ("accuracy" not in name, name != "loss"))
+    panels = {name: (history.get(name), history.get(f"val_{name}")) for name in bare[:6]}
+    x = history[x_name] if x_name else np.arange(1, len(history[names[0]]) + 1)
+    from training import figures
+    picture = plot(files, "learning_curve", figures.learning_curve(x_name or "row", x, panels, files.best),
+                   "Learning curve: " + ", ".join(panels) + f" over {x_name or 'rows'}")
+    said = ""
+    if files.best is not None:
+        column, label = (("val_accuracy", "Validation accuracy") if "val_accuracy" in history
+                         else ("val_loss", "Validation loss"))
+        said = (f"{label} was best in {x_name} {x[files.best]:g} of {x[-1]:g}: "
+                f"{number(column, history[column][files.best])}. ")
+        if {"accuracy", "val_accuracy"} <= history.keys():
+            gap = 100 * (history["accuracy"][-1] - history["val_accuracy"][-1])
+            said += (f"At the end training accuracy is {abs(gap):.1f} points "
+                     + ("above validation accuracy; a gap that widens is overfitting. " if gap >= 0
+                        else "below validation accuracy. "))
+        said += ("Training values are means over an epoch in which the network still changes; validation "
+                 "values are measured at its end.")
+    return section("Learning curve", said, picture)
+
+
+def confusion(files):
+    if files.predictions is None:
+        return ""
+    from training import figures
+    names, labels = files.class_names, files.predictions["labels"].astype(np.int64)
+    predicted = files.predictions["confidences"].argmax(axis=1)
+    counts = predictions.confusion_matrix(labels, predicted, len(names))
+    large = len(names) > figures.MANY_CLASSES
+    picture = plot(files, "confusion_matrix", figures.confusion_matrix(counts, names),
+                   "Confusion matrix: rows are true classes, columns predicted ones", wide=large)
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    said = ""
+    often = [place for place in np.argsort(-wrong, axis=None, kind="stable")[:3] if wrong.flat[place]]
+    if often:
+        pairs = [(*divmod(int(place), len(names)), int(wrong.flat[place])) for place in often]
+        said = "Most often confused: " + "; ".join(
+            f"{names[true]} taken for {names[taken]} ({times:,} time{'s' if times > 1 else ''})"
+            for true, taken, times in pairs) + ". "
+    said += "Blue is right, orange is wrong, each on a scale of its own."
+    totals = counts.sum(axis=1)
+    seen = np.flatnonzero(totals)
+    accuracy = counts.diagonal()[seen] / totals[seen]
+    width = min(max(map(len, names)) + 1, 13)
+    rows = []
+    for place in np.argsort(accuracy, kind="stable"):
+        index, share = seen[place], accuracy[place]
+        rows.append(f"<li><b>{escape(names[index])}</b>"
+                    f'<span class="bar"><i style="width:{100 * share:.1f}%"></i></span>'
+                    f"<span>{100 * share:.1f} %</span>"
+                    f"<small>{counts[index, index]:,} of {totals[index]:,}</small></li>")
+    return (section("Confusion matrix", said, picture, "broad" if large else "")
+            + section("Accuracy per class", "The hardest class first.",
+                      f'<ol class="classes" style="--name: {width}ch">{"".join(rows)}</ol>'))
+
+
+def mistakes(files):
+    stored = files.predictions
+    if stored is None or "mistakes" not in stored or "mistake_inputs" not in stored:
+        return ""
+    names, confidences, labels = files.class_names, stored["confidences"], stored["labels"]
+    wrong = predictions.mistakes(confidences, labels)
+    if not len(wrong):
+        return section("Mistakes", "None: every test example is classified correctly.", "")
+    from training import figures
+    images = [displayable(image) for image in stored["mistake_inputs"]]
+    captions, cells = [], []
+    for index, image in zip(stored["mistakes"], images, strict=True):
+        true, taken = names[labels[index]], names[confidences[index].argmax()]
+        sure = rounded_per_cent(confidences[index].max())
+        captions.append(f"{figures.shortened(true, 9)} → {figures.shortened(taken, 9)} ({sure})")
+        cells.append(f'<figure title="test example {int(index)}"><img class="pixels" alt="" '
+                     f'src="{data_uri(png(image))}"><figcaption>{escape(true)} → {escape(taken)} '
+                     f"({sure})</figcaption></figure>")
+    save_plot(files, "misclassified", figures.misclassified(images, captions))
+    said = (f"{len(wrong):,} of {len(labels):,} test examples are wrong"
+            + (f"; these are the {len(cells)} of which the network was surest" if len(cells) < len(wrong)
+               else ", the surest first")
+            + ". Each caption: true class → predicted class (its probability).")
+    return section("Mistakes", said, f'<div class="gallery">{"".join(cells)}</div>')
+
+
+def rounded_per_cent(probability):
+    """Whole per cent, but never 100 for what is only close to it."""
+    rounded = ">99" if 0.995 <= probability < 1 else f"{100 * probability:.0f}"
+    return rounded + "\N{NO-BREAK SPACE}%"
+
+
+def displayable(image):
+    """An image as stored, (H, W, C) -> uint8: bytes as they are, [0, 1] times 255, else stretched."""
+    if image.dtype == np.uint8:
+        return image
+    image = np.nan_to_num(image.astype(np.float64))
+    low, high = float(image.min()), float(image.max())
+    if low < 0 or high > 1:
+        image = (image - low) / ((high - low) or 1)
+    return np.round(255 * image).astype(np.uint8)
+
+
+def png(image, side=128):
+    """A uint8 image (H, W, 1 or 3) as PNG bytes, made smaller if a side is longer than that."""
+    from PIL import Image
+    picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+    picture.thumbnail((side, side))
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
+
+
+def calibration(files):
+    if files.predictions is None:
+        return ""
+    from training import figures
+    confidences = files.predictions["confidences"]
+    result = predictions.calibration(confidences, files.predictions["labels"])
+    sure = float(confidences.max(axis=1).mean())
+    right = float((confidences.argmax(axis=1) == files.predictions["labels"]).mean())
+    word = "about as sure as it should be" if abs(sure - right) < 0.005 else (
+        "surer than it should be" if sure > right else "less sure than it could be")
+    said = (f"Is it as sure as it is right? On average it gives its answer a probability of "
+            f"{100 * sure:.1f} % and is right in {100 * right:.1f} %: {word}. Expected calibration error: "
+            f"{100 * result.error:.2f} % ({predictions.BINS} bins; 0 is perfect). Bars below the dashed line "
+            "are overconfident; bars that hold few examples, lower panel, say little.")
+    return section("Calibration", said, plot(files, "calibration", figures.calibration(result),
+                                             "Reliability diagram: accuracy against confidence"))
+
+
+def first_layer(files):
+    first = (files.network or {}).get("first")
+    if not first:
+        return ""
+    kind, name, kernel, input_shape = first
+    if kind == "Conv2D":
+        height, width, channels, count = kernel.shape
+        if height * width == 1:
+            return ""
+        maps = np.moveaxis(kernel, 3, 0)                         # (filters, H, W, C)
+        if channels != 3:
+            maps = np.moveaxis(maps, 3, 1).reshape(-1, height, width)
+        shown = maps[:MAPS_SHOWN]
+        said = (f"The {count} filters of {height}x{width} pixels that {name} has learned"
+                + (f", {channels} channels each in turn" if channels not in (1, 3) else "")
+                + (f"; the first {len(shown)} maps" if len(shown) < len(maps) else "") + ".")
+    else:
+        image = input_shape and len(input_shape) == 3 and input_shape[-1] in (1, 3)
+        if not image or None in input_shape or math.prod(input_shape) != len(kernel):
+            return ""
+        shown = kernel.T[:UNITS_SHOWN].reshape(-1, *input_shape)
+        shown = shown[..., 0] if input_shape[-1] == 1 else shown
+        said = (f"What each unit of {name} looks for in the image"
+                + (f"; the first {len(shown)} of {kernel.shape[1]} units"
+                   if len(shown) < kernel.shape[1] else "") + ".")
+    said += (" All on one scale: grey is zero." if shown.ndim == 4
+             else " All on one scale: red adds, blue takes away, colourless is zero.")
+    from training import figures
+    return section("First layer", said, plot(files, "first_layer", figures.first_layer(shown),
+                                             "Weights of the first layer as pictures"))
+
+
+def own_pictures(files):
+    paths = sorted(path for path in (files.folder / "figures").glob("*.png")
+                   if path.stem not in PLOTS and not path.name.startswith("."))
+    pictures = "".join(
+        f'<figure class="own"><img alt="{escape(path.stem)}" src="{data_uri(path.read_bytes())}">'
+        f"<figcaption>{escape(path.stem.replace('_', ' '))}</figcaption></figure>" for path in paths)
+    return section("Pictures of this recipe", "", pictures) if paths else ""
+
+
+def all_metrics(files):
+    values = {name: value for name, value in files.metrics.items() if not isinstance(value, dict)}
+    rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(exact(value))}</td></tr>"
+                   for name, value in values.items())
+    return section("All metrics", "", f'<div class="scroll"><table>{rows}</table></div>') if rows else ""
+
+
+def configuration(files):
+    if not files.config:
+        return ""
+    differing = files.differing
+    comments = files.card.comments if files.card is not None else {}
+    rows = []
+    for name, value in files.config.items():
+        mark = ""
+        if name in differing:
+            mark = f' <span class="tag">not {escape(display(differing[name]))}</span>'
+        rows.append(f'<tr{" class=differs" if name in differing else ""}><th>{escape(name)}</th>'
+                    f"<td>{escape(display(value))}{mark}</td><td>{escape(comments.get(name, ''))}</td></tr>")
+    said = ""
+    if files.card is not None and files.card.baseline(files.name):
+        own = files.recipe + (f" {files.name}" if files.name in files.card.named else "'s default")
+        said = f"Marked: what differs from {own}." if differing else f"As in {own}."
+    table = f'<table class="config">{"".join(rows)}</table>'
+    return section("Configuration", said, f'<div class="scroll">{table}</div>')
+
+
+def environment(files):
+    values = {"run folder": str(files.folder)}
+    flags = ("seed", "strategy", "precision", "jit")
+    values |= {name: files.about[name] for name in flags if name in files.about}
+    for name, value in files.environment.items():
+        values |= value if isinstance(value, dict) else {name: value}
+    rows = "".join(f"<tr><th>{escape(str(name))}</th><td>{escape(display(value))}</td></tr>"
+                   for name, value in values.items())
+    return (f"<section><details><summary>Where it ran: seed, versions, device</summary>"
+            f'<div class="scroll"><table>{rows}</table></div></details></section>')
+
+
+def commands(files):
+    folder = shlex.quote(str(files.folder))
+    lines = {f"resume {folder}": "picks an interrupted run up; this one is finished" if files.finished
+             else "goes on where it stopped"}
+    if files.network is not None:
+        lines[f"evaluate {folder}"] = "measures the saved network again on the test set"
+        lines[f"predict {folder} image.png"] = "classifies a picture of your own"
+    items = "".join(f"<li><code>python -m recipes {escape(command)}</code><span>{escape(what)}</span></li>"
+                    for command, what in lines.items())
+    return section("What to do next", "", f'<ul class="commands">{items}</ul>')
+
+
+# ---- words, numbers and pictures
+
+def section(title, lead, body, kind=""):
+    lead = f'<p class="lead">{escape(lead)}</p>' if lead.strip() else ""
+    return f"<section{f' class={kind}' if kind else ''}><h2>{escape(title)}</h2>{lead}{body}</section>"
+
+
+def plot(files, name, figure, alternative, wide=False):
+    """Saves the figure as figures/<name>.png and returns it as an HTML image."""
+    content = save_plot(files, name, figure)
+    return (f'<div class="scroll"><img class="plot{" wide" if wide else ""}" alt="{escape(alternative)}" '
+            f'src="{data_uri(content)}"></div>')
+
+
+def save_plot(files, name, figure):
+    from training import figures
+    path = files.folder / "figures" / f"{name}.png"
+    with replacing(path) as part:
+        figures.save(figure, part)
+    return path.read_bytes()
+
+
+def data_uri(content):
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def number(name, value):
+    """Accuracies in per cent with two decimals, other floats with four digits."""
+    if "accuracy" in name and 0 <= value <= 1:
+        return f"{100 * value:.2f} %"
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:.4g}"
+
+
+def display(value):
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, list | tuple):
+        return ", ".join(map(display, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def exact(value):
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 400 else text[:400] + " …"
+
+
+STYLE = """
+:root { color-scheme: light dark; --page: #f4f5f7; --card: #ffffff; --ink: #1b1f24; --soft: #59636e;
+  --line: #dfe3e8; --accent: #0072b2; --mark: #fff3d6; --markline: #e69f00; --code: #eef1f4; }
+@media (prefers-color-scheme: dark) { :root { --page: #0d0f12; --card: #171717; --ink: #e8eaed;
+  --soft: #a3acb6;
+  --line: #33383e; --accent: #56b4e9; --mark: #33290f; --markline: #e69f00; --code: #23272c; }
+  img.plot { filter: invert(.91) hue-rotate(180deg); } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--ink); line-height: 1.5;
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+main { max-width: 860px; margin: 0 auto; padding: 28px 16px 40px; }
+header { margin-bottom: 20px; }
+h1 { margin: 0; font-size: clamp(1.7rem, 5vw, 2.4rem); line-height: 1.15; overflow-wrap: anywhere; }
+h1 .name { color: var(--accent); font-weight: 500; }
+h2 { margin: 0 0 6px; font-size: 1.25rem; }
+.kind { margin: 0 0 4px; color: var(--soft); font-size: .85rem; letter-spacing: .06em;
+  text-transform: uppercase; }
+.idea { margin: 8px 0 0; font-size: 1.12rem; color: var(--soft); max-width: 42em; }
+.facts, .lead, footer { color: var(--soft); font-size: .93rem; }
+.lead { margin: 0 0 14px; max-width: 46em; }
+section { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 20px 22px;
+  margin: 16px 0; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px;
+  margin: 18px 0 12px; }
+.tile { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 12px 14px;
+  display: flex; flex-direction: column; overflow-wrap: anywhere; }
+.tile span { color: var(--soft); font-size: .85rem; } .tile b { font-size: 1.45rem; font-weight: 650; }
+.tile small { color: var(--soft); font-size: .8rem; line-height: 1.35; }
+.tile.main { border-color: var(--accent); border-width: 2px; } .tile.main b { color: var(--accent); }
+.notice { background: var(--mark); border-left: 4px solid var(--markline); border-radius: 6px;
+  padding: 10px 14px;
+  margin: 0 0 18px; overflow-wrap: anywhere; }
+section.broad { width: min(1240px, 100vw - 32px); position: relative; left: 50%;
+  transform: translateX(-50%); }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 8px 18px; margin: 0; }
+dt { color: var(--soft); } dd { margin: 0; }
+.scroll { overflow-x: auto; }
+img.plot { display: block; width: 100%; max-width: 640px; height: auto; margin: 0 auto; }
+img.plot.wide { max-width: none; min-width: 1000px; }
+figure { margin: 0; } figcaption { color: var(--soft); font-size: .85rem; }
+figure.own { margin-bottom: 14px; text-align: center; }
+figure.own img { max-width: 100%; height: auto; border-radius: 6px; background: #fff; }
+.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(92px, 1fr)); gap: 14px 12px; }
+.gallery figcaption { text-align: center; line-height: 1.3; margin-top: 4px; overflow-wrap: anywhere; }
+img.pixels { display: block; width: 100%; image-rendering: pixelated; border-radius: 6px; }
+.classes { list-style: none; margin: 0; padding: 0; columns: 2 300px; column-gap: 36px; }
+.classes li { display: grid; grid-template-columns: var(--name) 1fr 4.2em 6.8em; gap: 8px;
+  align-items: center;
+  padding: 3px 0; break-inside: avoid; font-variant-numeric: tabular-nums; font-size: .93rem; }
+.classes b { overflow-wrap: anywhere; line-height: 1.2;
+  } .classes span, .classes small { text-align: right; }
+.classes small { color: var(--soft); }
+.bar { background: var(--code); border-radius: 4px; height: 10px; overflow: hidden; }
+.bar i { display: block; height: 100%; background: var(--accent); }
+table { border-collapse: collapse; font-size: .93rem; width: 100%; }
+th, td { text-align: left; padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line);
+  vertical-align: top; }
+th { font-weight: 500; white-space: nowrap; } tr:last-child > * { border-bottom: 0; }
+table.numbers td, table.numbers thead th:not(:first-child) { text-align: right;
+  font-variant-numeric: tabular-nums; }
+table.numbers thead th { color: var(--soft); font-size: .85rem; white-space: normal;
+  vertical-align: bottom; }
+table.config td:last-child { color: var(--soft); }
+.differs td:nth-child(2) { font-weight: 650; }
+.tag { display: inline-block; background: var(--mark); border: 1px solid var(--markline);
+  border-radius: 20px;
+  padding: 0 8px; font-size: .78rem; font-weight: 400; white-space: nowrap; }
+summary { cursor: pointer; } details table { margin-top: 10px; } details td { overflow-wrap: anywhere; }
+a { color: var(--accent); }
+code { font: .88em ui-monospace, "SF Mono", Menlo, Consolas, monospace; background: var(--code);
+  border-radius: 6px;
+  padding: 2px 6px; overflow-wrap: anywhere; }
+.commands { list-style: none; margin: 0; padding: 0; }
+.commands li { padding: 6px 0; } .commands code { display: inline-block; padding: 6px 10px;
+  user-select: all; }
+.commands span { display: block; color: var(--soft); font-size: .9rem; padding: 2px 0 0 2px; }
+@media (max-width: 520px) { section { padding: 16px 14px; } dl { grid-template-columns: 1fr; gap: 2px; }
+  dd { margin-bottom: 8px; } .tiles { grid-template-columns: 1fr 1fr;
+  } .tile.main { grid-column: 1 / -1; }
+  .classes li { gap: 6px; } }
+@media print { section { break-inside: avoid; } }
+"""
+
+PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>$title: report</title>
+<link rel="icon" href="data:,">
+<style>$style</style>
+</head>
+<body>
+<main>
+$body
+<footer><p>Written $written from the files of the run folder.</p></footer>
+</main>
+</body>
+</html>
+""")

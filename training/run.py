@@ -13,7 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from training import device, loop
+from training import device, loop, predictions
 from training.files import read_json, replacing, write_json
 
 ABOUT = "about.json"            # member of model.keras: what predict needs beside the network
@@ -28,7 +28,8 @@ class Run:
            history.csv, metrics.json       what came out, epoch by epoch and at the end
            model.keras                     the final network, with its class names
            checkpoints/                    the state to resume from
-           predictions.npz                 float32 logits and int64 labels of the last evaluation
+           predictions.npz                 float32 logits and int64 labels of the last evaluation, and of
+                                           images the most confident mistakes as stored, with their indices
            figures/*.png, report.html      to look at
 
     changed: the fields of config that the command line set, {name: value}.
@@ -106,12 +107,13 @@ class Run:
         """{"test_loss": ..., "test_accuracy": ...} on a finite split; keeps the logits for the report."""
         data = examples.dataset(batch_size)
         metrics = model.evaluate(data, return_dict=True, verbose=0)
-        self.keep_predictions(model.predict(data, verbose=0), examples.labels)
+        self.keep_predictions(model.predict(data, verbose=0).astype(np.float32), examples)
         return {f"test_{name}": float(value) for name, value in metrics.items()}
 
-    def keep_predictions(self, logits, labels):
+    def keep_predictions(self, logits, examples):
+        mistakes = predictions.kept_mistakes(logits, examples.labels, examples.inputs)
         with replacing(self.folder / "predictions.npz") as part:
-            np.savez_compressed(part, logits=logits.astype(np.float32), labels=labels)
+            np.savez_compressed(part, logits=logits, labels=examples.labels, **mistakes)
 
     def save(self, model, class_names=(), *, mean=0.0, std=1.0):
         """Writes model.keras, with what one needs to feed it raw images.
@@ -162,7 +164,7 @@ class Evaluation(Run):
         model.set_weights(weights)
         return read_history(self.folder)
 
-    def keep_predictions(self, logits, labels):
+    def keep_predictions(self, logits, examples):
         pass
 
     def save(self, model, class_names=(), **preprocessing):
