@@ -283,9 +283,13 @@ def finish(main, run, config):
     run.finish(metrics)
     for name, value in metrics.items():
         print(f"{name:24s} {shown(value)}")
+    write_report(run)
+    return metrics
+
+
+def write_report(run):
     from training import report
     report.write(run.folder)
-    return metrics
 
 
 def shown(value):

@@ -143,6 +143,14 @@ def test_evaluate_refuses_another_network(finished, tmp_path, refused):
     assert "another network" in refused("evaluate", folder)
 
 
+def test_report_is_written_again(finished, tmp_path, command):
+    folder = shutil.copytree(finished, tmp_path / "copy")
+    (folder / "report.html").unlink()
+    status, out, _ = command("report", folder)
+    assert status == 0 and out.strip() == str(folder / "report.html")
+    assert "convnet_mnist" in (folder / "report.html").read_text()
+
+
 # Predict
 
 
@@ -425,6 +433,7 @@ def test_an_interrupted_series_goes_on_with_its_own_configs(lesson_run, tmp_path
     assert calls == [("two", Config(steps=20, rate=4.0, widths=(3,)))]          # one was finished before
     assert drawn == [(1, {"one": {"steps": 1}, "two": {"steps": 20}})]
     assert json.loads((tmp_path / "series" / "metrics.json").read_text()) == drawn[0][1]
+    assert all((tmp_path / "series" / name / "report.html").exists() for name in (".", "one", "two"))
 
 
 def test_a_run_of_another_recipe_is_not_resumed(lesson_run, finished):
