@@ -1,63 +1,26 @@
 """Which recipes there are, read from their source without running it: quick, and without TensorFlow."""
-import ast
-import dataclasses
 import re
 import textwrap
 from pathlib import Path
 
+from training import card as source
 from training import results
 from training.results import figure
 
 ROOT = Path(__file__).parent
 FIELDS = ("Source", "Run", "Published", "Departs")
-CONSTANTS = ("PUBLISHED", "HEADLINE", "UNIT")
-
-
-@dataclasses.dataclass(frozen=True)
-class Card:
-    """What a recipe says of itself; the texts are one line each."""
-    name: str
-    subject: str                 # the folder: foundations, images, ...
-    path: Path
-    idea: str
-    texts: dict                  # Source, Run, Published, Departs
-    published: dict              # {configuration: published figure}, {} where there is none
-    headline: str                # the metric that stands beside it
-    unit: str                    # "%" where the metric is a fraction
 
 
 def cards(root=ROOT):
-    """{name: Card} of all recipes, by subject and name."""
-    return {path.stem: card(path) for path in sorted(root.glob("*/*.py")) if not path.stem.startswith("_")}
+    """{name: training.card.Card} of all recipes, by subject and name.
 
-
-def card(path):
-    """The Card of one file. Raises ValueError, naming the file, if it has no docstring."""
-    tree = ast.parse(path.read_text())
-    text = ast.get_docstring(tree)
-    if not text:
-        raise ValueError(f"{path} has no card: a recipe starts with a docstring")
-    constants = {}
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) in CONSTANTS:
-            constants[node.targets[0].id] = ast.literal_eval(node.value)
-    published = constants.get("PUBLISHED", {})
-    return Card(path.stem, path.parent.name, path, text.splitlines()[0], fields(text),
-                published if isinstance(published, dict) else {"": published},
-                constants.get("HEADLINE", "test_accuracy"), constants.get("UNIT", "%"))
-
-
-def fields(text):
-    """{"Source": ..., ...} of a card; indented lines continue a field."""
-    found, name = {}, None
-    for line in text.splitlines()[1:]:
-        start = re.match(rf"({'|'.join(FIELDS)})\s+(.*)", line)
-        if start:
-            name, found[start[1]] = start[1], start[2].strip()
-        elif name and line.startswith(" "):
-            found[name] += " " + line.strip()
-        else:
-            name = None
+    Raises ValueError, naming the file, if one has no docstring.
+    """
+    found = {path.stem: source.read(path.stem, root) for path in sorted(root.glob("*/*.py"))
+             if not path.stem.startswith("_")}
+    for name, card in found.items():
+        if card is None or not card.idea:
+            raise ValueError(f"{name}.py has no card: a recipe starts with a docstring")
     return found
 
 
@@ -65,7 +28,7 @@ def table(cards, width=100, folder=results.FOLDER):
     """All recipes as text of at most width columns, by subject."""
     titles = ("name", "idea", "paper", "published", "measured")
     rows = {name: (name, card.idea, paper(card), span(card.published.values(), card.unit),
-                   measured(card, folder)) for name, card in cards.items()}
+                   measured(name, card, folder)) for name, card in cards.items()}
     widths = [max(len(row[column]) for row in [titles, *rows.values()]) for column in range(5)]
     widths[3], widths[4] = min(widths[3], 14), min(widths[4], 14)
     rest = max(30, width - widths[0] - widths[3] - widths[4] - 8)
@@ -73,8 +36,8 @@ def table(cards, width=100, folder=results.FOLDER):
     lines = laid_out(titles, widths) + ["-" * (sum(widths) + 8)]
     subject = None
     for name, row in rows.items():
-        if cards[name].subject != subject:
-            subject = cards[name].subject
+        if cards[name].path.parent.name != subject:
+            subject = cards[name].path.parent.name
             lines += ["", subject]
         lines += laid_out(row, widths)
     return "\n".join(lines)
@@ -91,12 +54,12 @@ def laid_out(cells, widths):
 
 def paper(card):
     """Authors, year and title or number: Source up to its second comma."""
-    return ",".join(re.split(r"[,;]", card.texts.get("Source", "-"))[:2])
+    return ",".join(re.split(r"[,;]", card.entries.get("Source", "-"))[:2])
 
 
-def measured(card, folder):
+def measured(name, card, folder):
     """The means of what benchmarks/results has of the published configurations, else of all."""
-    entries = results.read(card.name, folder)
+    entries = results.read(name, folder)
     beside = [entry for entry in entries if entry["published"] is not None] or entries
     values = [results.headline_mean(entry) for entry in beside]
     return span([value for value in values if value is not None], card.unit)

@@ -16,6 +16,8 @@ class Card:
     default: dict                # Config() as {field: value}; {} if it cannot be told without running
     named: dict                  # {name: {field: value}} of every named configuration
     published: dict              # PUBLISHED, {} if the recipe has none
+    headline: str = "test_accuracy"        # HEADLINE: the metric that stands beside the published figure
+    unit: str = "%"              # UNIT of both: "%" where the metric is a fraction
 
     def baseline(self, name):
         """The fields of the configuration of that name, those of Config() for any other."""
@@ -56,7 +58,8 @@ def read(recipe, recipes=RECIPES):
             published = value
         elif isinstance(value, dict) and value and all(isinstance(item, Fields) for item in value.values()):
             named.update(value)
-    return Card(found[0], idea, entries, comments, default, named, published)
+    return Card(found[0], idea, entries, comments, default, named, published,
+                values.get("HEADLINE", "test_accuracy"), values.get("UNIT", "%"))
 
 
 def docstring(text):

@@ -100,7 +100,7 @@ def add(entries, run, card):
     runs = sorted([*runs, run], key=lambda run: run["seed"])
     names = dict.fromkeys(name for run in runs for name in run["metrics"])
     entry["changed"] = run["changed"]
-    entry["published"] = None if run["changed"] else card.published.get(run["name"])
+    entry["published"] = None if run["changed"] else card.published_for(run["name"])
     entry["headline"], entry["unit"] = card.headline, card.unit
     entry["seeds"] = [run["seed"] for run in runs]
     entry["metrics"] = {name: summary([run["metrics"].get(name) for run in runs]) for name in names}

@@ -36,11 +36,11 @@ def lesson(tmp_path):
 
 def test_card_is_read_and_not_run(lesson):
     card = lesson["lesson"]
-    assert (card.subject, card.idea, card.headline, card.unit) == (
+    assert (card.path.parent.name, card.idea, card.headline, card.unit) == (
         "subject", "A line: what it is about.", "val_accuracy", "%")
-    assert card.texts == {"Source": "Somebody 1999, A Title, section 2; and more.",
-                          "Run": "python -m recipes run lesson", "Published": "12.34 %.",
-                          "Departs": "In nothing."}
+    assert card.entries == {"Source": "Somebody 1999, A Title, section 2; and more.",
+                            "Run": "python -m recipes run lesson", "Published": "12.34 %.",
+                            "Departs": "In nothing."}
     assert card.published == {"": 12.34, "wide": 56.0}
     assert catalog.paper(card) == "Somebody 1999, A Title"
 
@@ -69,8 +69,8 @@ def test_every_recipe_has_a_whole_card():
     cards = catalog.cards()
     assert "convnet_mnist" in cards
     for name, card in cards.items():
-        assert list(card.texts) == list(catalog.FIELDS), f"{card.path} lacks a field of the card"
-        assert f"python -m recipes run {name}" in card.texts["Run"]
+        assert list(card.entries) == list(catalog.FIELDS), f"{card.path} lacks a field of the card"
+        assert f"python -m recipes run {name}" in card.entries["Run"]
         assert all(isinstance(figure, (int, float)) for figure in card.published.values()), card.path
 
 

@@ -3,11 +3,11 @@ import statistics
 
 import pytest
 
-from recipes.catalog import Card, cards
+from recipes.catalog import cards
 from training import results
+from training.card import Card
 
-CARDS = {"lesson": Card("lesson", "images", None, "An idea.", {}, {"wide": 99.0, "": 98.0}, "test_accuracy",
-                        "%")}
+CARDS = {"lesson": Card(None, "An idea.", {}, {}, {}, {}, {"wide": 99.0, "": 98.0})}
 
 
 def finished_run(folder, seed=0, accuracy=0.98, *, name="", config=None, changed=None, seconds=120.0,
