@@ -4,7 +4,7 @@ from keras import layers
 
 INITIALISATIONS = {
     "large": lambda: keras.initializers.RandomNormal(stddev=1.0),
-    "scaled": lambda: keras.initializers.VarianceScaling(1.0, mode="fan_in", distribution="untruncated_normal"),
+    "scaled": lambda: keras.initializers.VarianceScaling(1.0, "fan_in", "untruncated_normal"),
 }
 
 

@@ -58,10 +58,14 @@ class Run:
         path = self.folder / "metrics.json"
         return read_json(path) if path.exists() else None
 
-    def child(self, name, config):
-        """A run in a folder of its own below this one, for recipes that train several networks."""
-        return Run(self.folder / name, recipe=self.recipe, config=config, name=name, seed=self.seed,
-                   strategy=self.strategy_name, precision=self.precision, jit=self.jit,
+    def child(self, name, config, seed=None):
+        """A run in a folder of its own below this one, for recipes that train several networks.
+
+        seed: by default this run's own.
+        """
+        return Run(self.folder / name, recipe=self.recipe, config=config, name=name,
+                   seed=self.seed if seed is None else seed, strategy=self.strategy_name,
+                   precision=self.precision, jit=self.jit,
                    resume=self.resume and (self.folder / name / "config.json").exists())
 
     def scope(self):
