@@ -24,6 +24,19 @@ def test_the_smoke_run_learns(tmp_path):
     assert metrics["figure"] == metrics["test_accuracy"] and metrics["best_updates"] == 125
 
 
+def test_the_best_of_several_starts_counts(tmp_path):
+    config = dataclasses.replace(SMOKE, epochs=2, starts=2)
+    run = Run(tmp_path / "run", config=config, seed=4)
+    metrics = mlp_mnist.main(config, run)
+    single = dataclasses.replace(config, starts=1)
+    alone = [mlp_mnist.main(single, Run(tmp_path / str(seed), config=single, seed=seed)) for seed in (8, 9)]
+    found = [metrics["start1_val_accuracy"], metrics["start2_val_accuracy"]]
+    assert found == [one["val_accuracy"] for one in alone] and found[0] != found[1]
+    assert metrics["val_accuracy"] == max(found)
+    assert metrics["test_accuracy"] == alone[found.index(max(found))]["test_accuracy"]
+    assert (run.folder / "history.csv").exists()
+
+
 def sigmoid(z):
     return 1 / (1 + np.exp(-z))
 
