@@ -29,8 +29,10 @@ def test_original_order_is_that_of_the_published_file():
     # The labels came along with their images: the same pairs, whatever their order.
     for split in (shuffled, original):
         assert len(split.training) == 50_000 and len(split.validation) == 10_000
-    both = [np.concatenate([split.training.labels, split.validation.labels])
-            * np.concatenate([split.training.inputs, split.validation.inputs]).sum(axis=(1, 2, 3), dtype=np.int64)
-            for split in (shuffled, original)]
-    np.testing.assert_array_equal(np.sort(both[0]), np.sort(both[1]))
+    products = []
+    for split in (shuffled, original):
+        parts = split.training, split.validation
+        darkness = np.concatenate([part.inputs.sum(axis=(1, 2, 3), dtype=np.int64) for part in parts])
+        products.append(np.sort(darkness * np.concatenate([part.labels for part in parts])))
+    np.testing.assert_array_equal(*products)
     np.testing.assert_array_equal(shuffled.test.labels, original.test.labels)
