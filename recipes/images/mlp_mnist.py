@@ -145,9 +145,10 @@ def trained_network(config, run, training, data):
 def network(config, run, training, data):
     """Trains, or trains several and keeps the best on the validation images."""
     runs, trained = [], []
+    one = dataclasses.replace(config, starts=1)
     for index in range(config.starts):
         seed = config.starts * run.seed + index                          # other runs have other seeds
-        runs.append(run if config.starts == 1 else run.child(f"start{index + 1}", config, seed))
+        runs.append(run if config == one else run.child(f"start{index + 1}", one, seed))
         trained.append(trained_network(config, runs[-1], training, data))
     best = max(range(config.starts), key=lambda index: trained[index][0])
     val_accuracy, updates, model = trained[best]
@@ -165,9 +166,10 @@ def network(config, run, training, data):
 def darkness(config, run, training, data):
     """Chapter 1's first idea: a 1 is lighter than an 8, so guess the digit of nearest mean darkness."""
     levels = mean_darkness(training)
-    averages = np.array([levels[training.labels == digit].mean() for digit in range(data.num_classes)])
-    return accuracies(data, lambda examples: np.argmin(
-        np.abs(mean_darkness(examples)[:, None] - averages), axis=1))
+    digits = np.unique(training.labels)
+    averages = np.array([levels[training.labels == digit].mean() for digit in digits])
+    return accuracies(data, lambda examples: digits[np.argmin(
+        np.abs(mean_darkness(examples)[:, None] - averages), axis=1)])
 
 
 def mean_darkness(examples):
