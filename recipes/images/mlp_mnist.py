@@ -10,7 +10,7 @@ Departs    Where the book prints the best test accuracy of all epochs, this is t
            validation images, or the last epoch's, so does this. Chapter 1's figures are the best
            of three runs, there on the test images and here on the validation images; with 100
            units of ten, because most runs lose a digit or more whose output unit saturates at 0
-           (a footnote of the book reports the same of its readers). L2 is
+           (a footnote of the book speaks of runs that do "quite a bit worse"). L2 is
            weight decay, as network2.py writes it: w -> (1 - eta lambda / n) w. The SVM keeps
            the kernel width of the scikit-learn of that day, 1 / 784.
 """
