@@ -4,8 +4,11 @@
     emnist                         emnist/balanced: 112,800 training images, 47 classes
     digits                         scikit-learn's digits enlarged to 28x28: no download
 
-Test: 10,000 images (emnist: 18,800; digits: 360). Order is TFDS's own.
+Test: 10,000 images (emnist: 18,800; digits: 360). Order is TFDS's own, or that of the
+original file, by which "the first 1,000 images" of a book are the same ones.
 """
+import hashlib
+
 import numpy as np
 
 from pipelines import digits
@@ -20,9 +23,11 @@ FASHION = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shi
 EMNIST = tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt")
 
 
-def load(name="mnist", batch_size=10, *, seed=0, **stream_options):
+def load(name="mnist", batch_size=10, *, seed=0, original_order=False, **stream_options):
     """-> Splits of uint8 images (N, 28, 28, 1) and int64 labels.
 
+    original_order: the training images, and so the split for validation, in the order of the
+    file that their authors published; digits is in its own order always.
     stream_options go to Stream: order, variants, vary, augment.
     Raises ValueError for an unknown name, FileNotFoundError when the data is neither
     cached nor to be downloaded.
@@ -35,7 +40,20 @@ def load(name="mnist", batch_size=10, *, seed=0, **stream_options):
     test_images, test_labels = arrays(TFDS_NAMES[name], "test", offline="digits")
     if name == "emnist":                               # TFDS stores these transposed
         images, test_images = (np.swapaxes(x, 1, 2) for x in (images, test_images))
+    if original_order:
+        rows = file_order(len(images))
+        images, labels = images[rows], labels[rows]
     training = Examples(images[:-VALIDATION], labels[:-VALIDATION])
     return Splits(Stream(training, batch_size, seed=seed, **stream_options), training,
                   Examples(images[-VALIDATION:], labels[-VALIDATION:]), Examples(test_images, test_labels),
                   {"fashion_mnist": FASHION, "emnist": EMNIST}.get(name, tuple("0123456789")))
+
+
+def file_order(count, split="train"):
+    """Where TFDS keeps each example of the original file: int64 (count,).
+
+    TFDS stores a split sorted by the MD5 of its name and the example's key, here the number
+    in the file, and keeps it so for all versions of a data set (tensorflow_datasets.core.hashing).
+    """
+    stored = sorted(range(count), key=lambda key: hashlib.md5(f"{split}{key}".encode()).digest())
+    return np.argsort(stored)

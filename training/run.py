@@ -86,7 +86,10 @@ class Run:
         return self.configs is not None
 
     def child(self, name, config, *, seed=None, changed=None):
-        """A run in a folder of its own below this one, for recipes that train several networks."""
+        """A run in a folder of its own below this one, for recipes that train several networks.
+
+        seed: by default this run's own.
+        """
         return type(self)(self.folder / name, recipe=self.recipe, config=config, name=name,
                           seed=self.seed if seed is None else seed, strategy=self.strategy_name,
                           precision=self.precision, jit=self.jit,
