@@ -60,8 +60,8 @@ FIGURES = {
     "quadratic-30-2-epochs": dataclasses.replace(QUADRATIC, epochs=2, epoch="last"),
     "quadratic-100": dataclasses.replace(QUADRATIC, hidden=(100,), starts=10),
     "quadratic-100-eta-0.001": dataclasses.replace(QUADRATIC, hidden=(100,), learning_rate=0.001,
-                                                   epoch="last"),
-    "quadratic-30-eta-100": dataclasses.replace(QUADRATIC, learning_rate=100.0, epoch="last"),
+                                                   epoch="last", starts=1),      # rates that fail
+    "quadratic-30-eta-100": dataclasses.replace(QUADRATIC, learning_rate=100.0, epoch="last", starts=1),
     # chapter 3: cost, overfitting and decay
     "entropy-30": ENTROPY,
     "entropy-100": dataclasses.replace(ENTROPY, hidden=(100,)),
