@@ -35,7 +35,8 @@ def restore(path, model):
             progress = json.loads(str(file[PROGRESS]))
             arrays = [file[name] for name in sorted(file.files) if name != PROGRESS]
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"the checkpoint {path} cannot be read ({error}). Delete it to start anew.") from error
+        raise ValueError(f"the checkpoint {path} cannot be read ({error}). "
+                         "Delete it to start anew.") from error
     wanted = variables(model)
     if len(arrays) != len(wanted):
         raise ValueError(f"the checkpoint {path} has {len(arrays)} variables, this model {len(wanted)}")

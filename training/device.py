@@ -49,16 +49,16 @@ def description():
 def environment():
     """Versions, device and commit, for environment.json."""
     packages = ("tensorflow", "keras", "tensorflow-datasets", "keras-tuner", "numpy")
-    return {"python": platform.python_version(), "versions": {name: metadata.version(name) for name in packages},
-            "backend": keras.backend.backend(), "device": description(), "commit": commit(),
-            "system": platform.platform()}
+    return {"python": platform.python_version(),
+            "versions": {name: metadata.version(name) for name in packages}, "backend": keras.backend.backend(),
+            "device": description(), "commit": commit(), "system": platform.platform()}
 
 
 def commit():
     """The commit of this checkout, with '+' if tracked files differ from it; None outside git."""
     def git(*arguments):
-        return subprocess.run(["git", "-C", Path(__file__).parent, *arguments], capture_output=True, text=True,
-                              check=True).stdout.strip()
+        return subprocess.run(["git", "-C", Path(__file__).parent, *arguments], capture_output=True,
+                              text=True, check=True).stdout.strip()
     try:
         return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.CalledProcessError):

@@ -45,7 +45,7 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
 
     with strategy.scope():
         inputs, labels = stream.batch(0)
-        logged = list(model.test_on_batch(inputs[:1], labels[:1], return_dict=True))    # builds losses, metrics
+        logged = list(model.test_on_batch(inputs[:1], labels[:1], return_dict=True))   # builds the metrics
         model.reset_metrics()
         model.optimizer.build(model.trainable_variables)
     logged += [f"val_{name}" for name in logged] if validation is not None else []
@@ -104,7 +104,8 @@ class Progress(keras.callbacks.Callback):
             raise ValueError(f'mode must be "max" or "min". Received: {mode!r}')
         self.set_model(model)
         self.folder, self.total, self.epoch_updates = folder, total, epoch_updates
-        self.checkpoint_every, self.keep_best, self.sign = checkpoint_every, keep_best, 1 if mode == "max" else -1
+        self.checkpoint_every, self.keep_best = checkpoint_every, keep_best
+        self.sign = 1 if mode == "max" else -1
         self.updates, self.seconds, self.history, self.best = 0, 0.0, [], None
         self.saved_at, self.cursor, self.metrics_to_restore = 0, 0, None
 

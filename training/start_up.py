@@ -16,8 +16,8 @@ def import_tensorflow():
     with filtered_stderr():
         import tensorflow
         tensorflow.config.list_physical_devices()
-    # Every fit traces a function of its own; TensorFlow takes a series of them for one that is traced anew.
-    tensorflow.get_logger().addFilter(lambda record: "triggered tf.function retracing" not in record.getMessage())
+    # Every fit traces a function of its own; TensorFlow takes several for one that is traced anew.
+    tensorflow.get_logger().addFilter(lambda record: "tf.function retracing" not in record.getMessage())
 
 
 @contextlib.contextmanager

@@ -14,7 +14,8 @@ SMALL = {                                             # builder, arguments, inpu
     "nielsen": (models.nielsen_convnet, {"filters": (2, 3), "hidden": (5,)}, (16, 16, 1)),
     "nielsen l2 sigmoid": (models.nielsen_convnet,
                            {"filters": (2,), "pooling": "l2", "activation": "sigmoid"}, (12, 12, 2)),
-    "nielsen dropout": (models.nielsen_convnet, {"filters": (2,), "hidden": (5, 4), "dropout": 0.5}, (12, 12, 1)),
+    "nielsen dropout": (models.nielsen_convnet,
+                        {"filters": (2,), "hidden": (5, 4), "dropout": 0.5}, (12, 12, 1)),
 }
 
 
@@ -35,8 +36,8 @@ def test_every_weight_gets_a_gradient(built):
         variable.assign(variable + 0.1 * keras.random.normal(variable.shape, seed=1))
     with tf.GradientTape() as tape:
         loss = tf.reduce_mean((model(images) - tf.eye(4, 3)) ** 2)
-    for variable, gradient in zip(model.trainable_variables,
-                                  tape.gradient(loss, [v.value for v in model.trainable_variables]), strict=True):
+    gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
         assert gradient is not None and np.abs(gradient).max() > 0, variable.path
 
 

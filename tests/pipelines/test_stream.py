@@ -105,8 +105,9 @@ def test_digits(size):
 
 
 def disjoint(data):
-    flat = [{image.tobytes() for image in part.inputs} for part in (data.training, data.validation, data.test)]
-    return not (flat[0] & flat[1] or flat[0] & flat[2] or flat[1] & flat[2])
+    training, validation, test = ({image.tobytes() for image in part.inputs}
+                                  for part in (data.training, data.validation, data.test))
+    return not (training & validation or training & test or validation & test)
 
 
 def test_splits_of_digits_are_disjoint():

@@ -34,7 +34,8 @@ def test_evaluate_gives_what_the_logits_say_and_keeps_them(tmp_path, data):
     assert metrics["test_accuracy"] == pytest.approx(right.mean(), abs=1e-6)
     shifted = kept["logits"] - kept["logits"].max(-1, keepdims=True)
     log_probability = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    assert metrics["test_loss"] == pytest.approx(-log_probability[np.arange(360), kept["labels"]].mean(), rel=1e-4)
+    loss = -log_probability[np.arange(360), kept["labels"]].mean()
+    assert metrics["test_loss"] == pytest.approx(loss, rel=1e-4)
 
 
 def test_saved_model_carries_its_classes_and_loads(tmp_path, data):
