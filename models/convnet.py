@@ -56,6 +56,37 @@ def nielsen_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(20, 40)
     return model
 
 
+def fast_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(24, 32), hidden=256):
+    """Two convolutions and one dense layer: what reaches 99 % on MNIST in few operations.
+
+    Per stage a valid convolution, 5x5 and then 3x3, 2x2 max-pooling, a bias and relu: after
+    pooling, bias and relu cost a quarter and give the same. The widths are those of the
+    one-epoch MNIST record in PyTorch (reference in recipes/images/fast_mnist.py).
+    Shapes: float (B, H, W, C) in [0, 1] -> (B, num_classes) logits.
+    Parameters: 215,194; 1,244,160 multiply-adds per image.
+    Kernels start from He's normal distribution, biases at zero.
+    Raises ValueError for images under 12x12 pixels, which the stages shrink away, or a width
+    below 1.
+    """
+    if len(filters) != 2 or any(width < 1 for width in (*filters, hidden, num_classes)):
+        raise ValueError("filters must be two widths, and all widths at least 1. "
+                         f"Received: filters={filters}, hidden={hidden}, num_classes={num_classes}")
+    if min(input_shape[:2]) < 12:
+        raise ValueError("the two stages need images of at least 12x12 pixels. "
+                         f"Received: input_shape={tuple(input_shape)}")
+    model = keras.Sequential([keras.Input(input_shape, name="image")], name="fast_convnet")
+    for stage, (width, size) in enumerate(zip(filters, (5, 3), strict=True), 1):   # 28x28 -> 12x12 -> 5x5
+        model.add(layers.Conv2D(width, size, use_bias=False, kernel_initializer="he_normal",
+                                name=f"stage{stage}_conv"))
+        model.add(layers.MaxPooling2D(2, name=f"stage{stage}_pool"))
+        model.add(Bias("zeros", name=f"stage{stage}_bias"))
+        model.add(layers.Activation("relu", name=f"stage{stage}"))
+    model.add(layers.Flatten(name="features"))
+    model.add(layers.Dense(hidden, "relu", kernel_initializer="he_normal", name="hidden"))
+    model.add(layers.Dense(num_classes, name="logits"))
+    return model
+
+
 def smallest_side(stages):
     """The least image side, in pixels, that so many 5x5 valid convolutions and 2x2 poolings allow."""
     side = 1
@@ -66,18 +97,24 @@ def smallest_side(stages):
 
 @keras.saving.register_keras_serializable("models")
 class Bias(layers.Layer):
-    """Adds one learned number per channel, drawn from N(0, 1): (..., C) -> (..., C).
+    """Adds one learned number per channel, drawn from N(0, 1) by default: (..., C) -> (..., C).
 
     A layer of its own because it comes after pooling here. With max-pooling the result is
     that of a bias before it, for a quarter of the additions.
     """
 
+    def __init__(self, initializer=None, **kwargs):
+        super().__init__(**kwargs)
+        self.initializer = keras.initializers.get(initializer) or keras.initializers.RandomNormal(stddev=1.0)
+
     def build(self, input_shape):
-        self.bias = self.add_weight(shape=(input_shape[-1],), name="bias",
-                                    initializer=keras.initializers.RandomNormal(stddev=1.0))
+        self.bias = self.add_weight(shape=(input_shape[-1],), name="bias", initializer=self.initializer)
 
     def call(self, x):
         return ops.add(x, self.bias)
+
+    def get_config(self):
+        return {**super().get_config(), "initializer": keras.initializers.serialize(self.initializer)}
 
 
 @keras.saving.register_keras_serializable("models")
