@@ -59,12 +59,13 @@ def nielsen_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(20, 40)
 def fast_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(24, 32), hidden=256):
     """Two convolutions and one dense layer: what reaches 99 % on MNIST in few operations.
 
-    Per stage a valid convolution, 5x5 and then 3x3, 2x2 max-pooling, a bias and relu: after
-    pooling, bias and relu cost a quarter and give the same. The widths are those of the
-    one-epoch MNIST record in PyTorch (reference in recipes/images/fast_mnist.py).
+    Per stage a valid convolution, 5x5 and then 3x3, 2x2 max-pooling, batch normalisation and
+    relu: after pooling, the last two cost a quarter. The widths are those of the one-epoch
+    MNIST record in PyTorch (source in recipes/images/fast_mnist.py), which does not normalise.
     Shapes: float (B, H, W, C) in [0, 1] -> (B, num_classes) logits.
-    Parameters: 215,194; 1,244,160 multiply-adds per image.
-    Kernels start from He's normal distribution, biases at zero.
+    Parameters: 215,818, of which 624 are moving statistics; 1,244,160 multiply-adds per image.
+    Normalisation has an offset and no scale, since relu and the next layer make up for it; its
+    statistics have a memory of ten batches, for trainings of few updates.
     Raises ValueError for images under 12x12 pixels, which the stages shrink away, or a width
     below 1.
     """
@@ -74,16 +75,21 @@ def fast_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(24, 32), h
     if min(input_shape[:2]) < 12:
         raise ValueError("the two stages need images of at least 12x12 pixels. "
                          f"Received: input_shape={tuple(input_shape)}")
+
+    def normalised(name):
+        return [layers.BatchNormalization(momentum=0.9, scale=False, name=f"{name}_bn"),
+                layers.Activation("relu", name=name)]
+
     model = keras.Sequential([keras.Input(input_shape, name="image")], name="fast_convnet")
     for stage, (width, size) in enumerate(zip(filters, (5, 3), strict=True), 1):   # 28x28 -> 12x12 -> 5x5
-        model.add(layers.Conv2D(width, size, use_bias=False, kernel_initializer="he_normal",
-                                name=f"stage{stage}_conv"))
-        model.add(layers.MaxPooling2D(2, name=f"stage{stage}_pool"))
-        model.add(Bias("zeros", name=f"stage{stage}_bias"))
-        model.add(layers.Activation("relu", name=f"stage{stage}"))
-    model.add(layers.Flatten(name="features"))
-    model.add(layers.Dense(hidden, "relu", kernel_initializer="he_normal", name="hidden"))
-    model.add(layers.Dense(num_classes, name="logits"))
+        for layer in (layers.Conv2D(width, size, use_bias=False, kernel_initializer="he_normal",
+                                    name=f"stage{stage}_conv"),
+                      layers.MaxPooling2D(2, name=f"stage{stage}_pool"), *normalised(f"stage{stage}")):
+            model.add(layer)
+    for layer in (layers.Flatten(name="features"),
+                  layers.Dense(hidden, use_bias=False, kernel_initializer="he_normal", name="hidden_dense"),
+                  *normalised("hidden"), layers.Dense(num_classes, name="logits")):
+        model.add(layer)
     return model
 
 
@@ -97,24 +103,18 @@ def smallest_side(stages):
 
 @keras.saving.register_keras_serializable("models")
 class Bias(layers.Layer):
-    """Adds one learned number per channel, drawn from N(0, 1) by default: (..., C) -> (..., C).
+    """Adds one learned number per channel, drawn from N(0, 1): (..., C) -> (..., C).
 
     A layer of its own because it comes after pooling here. With max-pooling the result is
     that of a bias before it, for a quarter of the additions.
     """
 
-    def __init__(self, initializer=None, **kwargs):
-        super().__init__(**kwargs)
-        self.initializer = keras.initializers.get(initializer) or keras.initializers.RandomNormal(stddev=1.0)
-
     def build(self, input_shape):
-        self.bias = self.add_weight(shape=(input_shape[-1],), name="bias", initializer=self.initializer)
+        self.bias = self.add_weight(shape=(input_shape[-1],), name="bias",
+                                    initializer=keras.initializers.RandomNormal(stddev=1.0))
 
     def call(self, x):
         return ops.add(x, self.bias)
-
-    def get_config(self):
-        return {**super().get_config(), "initializer": keras.initializers.serialize(self.initializer)}
 
 
 @keras.saving.register_keras_serializable("models")

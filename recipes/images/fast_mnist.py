@@ -5,9 +5,10 @@ Source     The settings start from tuomaso's train_mnist_fast (PyTorch, one epoc
            One cycle: Smith and Topin 2018, arXiv:1708.07120.
 Run        python -m recipes run fast_mnist        (--smoke: seconds, no download)
 Published  99.04 % test accuracy, mean, in .76 s of training on a GTX 1660 Ti, imports excluded.
-Departs    Two epochs of batches of 100 in place of one of 256; the rate falls along a cosine; 50,000
-           training images, since the other 10,000 were there to choose these settings. The test
-           set is evaluated once, and the clock runs from the start of the process.
+Departs    Two epochs of batches of 100 in place of one of 256; batch normalisation, without which
+           2.5 epochs gave 99.00 % on the validation set, with it 99.17 %; the rate falls along a
+           cosine. 50,000 training images: the other 10,000 were there to choose these settings.
+           The test set is evaluated once, and the clock runs from the start of the process.
 """
 import dataclasses
 import os

@@ -5,12 +5,13 @@ import pytest
 import tensorflow as tf
 
 from models import fast_convnet
-from models.convnet import Bias
 
 
 def test_parameters_to_the_digit():
-    # 24 x 25 + 24, 32 x 24 x 9 + 32, 800 x 256 + 256, 256 x 10 + 10
-    assert fast_convnet().count_params() == 624 + 6_944 + 205_056 + 2_570 == 215_194
+    # Kernels, then an offset, a mean and a variance per normalised channel, then the logits' layer.
+    model = fast_convnet()
+    assert model.count_params() == 600 + 6_912 + 204_800 + 3 * (24 + 32 + 256) + 2_570 == 215_818
+    assert sum(int(np.prod(w.shape)) for w in model.non_trainable_variables) == 624
 
 
 def test_multiplications_and_additions_per_image():
@@ -22,15 +23,19 @@ def test_multiplications_and_additions_per_image():
     assert total == 1_244_160
 
 
-def test_relu_and_bias_after_pooling_equal_the_usual_order():
+def test_stages_against_plain_operations():
     model = fast_convnet((14, 14, 1), filters=(3, 4), hidden=5)
     generator = np.random.default_rng(0)
     for weight in model.weights:
-        weight.assign(generator.normal(size=weight.shape))
+        weight.assign(generator.uniform(0.5, 1.5, weight.shape) - (0 if "variance" in weight.path else 1))
     images = generator.uniform(size=(2, 14, 14, 1)).astype(np.float32)
-    first, bias, second, bias2 = [np.asarray(w) for w in model.weights[:4]]
-    x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(images, first, 1, "VALID") + bias), 2, 2, "VALID")
-    x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(x, second, 1, "VALID") + bias2), 2, 2, "VALID")
+    x = images
+    for stage in (1, 2):
+        norm = model.get_layer(f"stage{stage}_bn")
+        x = tf.nn.conv2d(x, model.get_layer(f"stage{stage}_conv").kernel, 1, "VALID")
+        x = tf.reduce_max(tf.stack([x[:, i::2, j::2][:, :x.shape[1] // 2, :x.shape[2] // 2]
+                                    for i in (0, 1) for j in (0, 1)]), axis=0)
+        x = np.maximum((x - norm.moving_mean) / np.sqrt(norm.moving_variance + 1e-3) + norm.beta, 0)
     features = keras.Model(model.inputs[0], model.get_layer("stage2").output)
     np.testing.assert_allclose(features(images), x, rtol=1e-4, atol=1e-5)
 
@@ -40,7 +45,7 @@ def test_every_weight_has_a_gradient():
     images = np.random.default_rng(0).uniform(size=(8, 28, 28, 1)).astype(np.float32)
     with tf.GradientTape() as tape:
         loss = keras.ops.mean(keras.losses.sparse_categorical_crossentropy(
-            np.arange(8) % 7, model(images), from_logits=True))
+            np.arange(8) % 7, model(images, training=True), from_logits=True))
     for weight, gradient in zip(model.trainable_variables, tape.gradient(loss, model.trainable_variables),
                                 strict=True):
         assert np.abs(gradient).max() > 0, weight.path
@@ -52,8 +57,6 @@ def test_saved_and_loaded(tmp_path):
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded.predict(images, verbose=0), model.predict(images, verbose=0))
-    assert isinstance(loaded.get_layer("stage1_bias").initializer, keras.initializers.Zeros)
-    assert isinstance(Bias.from_config(Bias(name="b").get_config()).initializer, keras.initializers.RandomNormal)
 
 
 @pytest.mark.parametrize("arguments, said", [
