@@ -77,6 +77,20 @@ def summary(runs, target):
             "least_seconds": min(run["seconds"] for run in runs)}
 
 
+def reported(results, target, missing):
+    """The report: what was measured, where, and the ratio of medians over the common repetitions."""
+    report = {"target": target, "missing": missing, "environment": environment(),
+              "date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1),
+              "summary": {name: summary(runs, target) for name, runs in results.items()}, "runs": results}
+    peers = [row["median_seconds"] for name, row in report["summary"].items() if name != "ours"]
+    if "ours" in results and peers:
+        # Further seeds of ours run without the peers beside them: they are not compared.
+        together = min(len(runs) for runs in results.values())
+        ours_together = statistics.median(run["seconds"] for run in results["ours"][:together])
+        report["ours_over_fastest_peer"] = round(ours_together / min(peers), 3)
+    return report
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
@@ -114,16 +128,8 @@ def main(arguments=None):
                 if repeat < options.repeats or name == "ours":
                     results[name].append(contenders[name](repeat, folder))
                     print(name, json.dumps(results[name][-1]), flush=True)
-    report = {"target": options.target, "missing": missing, "environment": environment(),
-              "date": time.strftime("%Y-%m-%d"),
-              "summary": {name: summary(runs, options.target) for name, runs in results.items()}, "runs": results}
-    peers = [row["median_seconds"] for name, row in report["summary"].items() if name != "ours"]
-    if "ours" in results and peers:
-        # Seeds run in turn, so that only what ran side by side is compared.
-        together = statistics.median(run["seconds"] for run in results["ours"][:options.repeats])
-        report["ours_over_fastest_peer"] = round(together / min(peers), 3)
-        print(f"ours / fastest peer: {report['ours_over_fastest_peer']}")
-    write_json(options.out, report)
+            report = reported(results, options.target, missing)
+            write_json(options.out, report)             # after each repetition: they take minutes
     print(json.dumps(report["summary"], indent=1))
     return report
 
