@@ -67,8 +67,8 @@ def tensorflow_rows(shorten):
 
     def compiled(arguments):
         model = nielsen_convnet(**arguments)
-        model.compile(keras.optimizers.SGD(RATE), keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-                      metrics=["accuracy"])
+        model.compile(keras.optimizers.SGD(RATE),
+                      keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
         return model
 
     def ours(arguments, steps, execution=100):
@@ -153,7 +153,8 @@ def measured(python, library, threads, shorten):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--torch-python", default=sys.executable, help="interpreter that has PyTorch")

@@ -92,7 +92,8 @@ def reported(results, target, missing):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--seeds", type=int, default=0, help="so many further seeds of ours alone")
     parser.add_argument("--torch-python", default=sys.executable, help="interpreter that has PyTorch")

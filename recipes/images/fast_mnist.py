@@ -41,7 +41,8 @@ SMOKE = Config(data="digits", updates=60)
 def compiled_model(config, data):
     rise = round(config.warm_up * config.updates)
     rate = keras.optimizers.schedules.CosineDecay(
-        config.learning_rate / 25, config.updates - rise, warmup_target=config.learning_rate, warmup_steps=rise)
+        config.learning_rate / 25, config.updates - rise,
+        warmup_target=config.learning_rate, warmup_steps=rise)
     model = fast_convnet(data.input_shape, data.num_classes, filters=config.filters, hidden=config.hidden)
     model.compile(keras.optimizers.Adam(rate, config.beta_1, config.beta_2),
                   keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])

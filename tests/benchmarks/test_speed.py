@@ -10,8 +10,8 @@ TORCH = importlib.util.find_spec("torch") is not None
 
 
 def test_time_to_99_quick(tmp_path):
-    report = time_to_99.main(["--quick", "--repeats", "1", "--target", "0.5", "--out", str(tmp_path / "out.json"),
-                              "--only", "ours", "keras-io"])
+    report = time_to_99.main(["--quick", "--repeats", "1", "--target", "0.5",
+                              "--out", str(tmp_path / "out.json"), "--only", "ours", "keras-io"])
     assert json.loads((tmp_path / "out.json").read_text()) == report
     assert report["runs"]["ours"][0]["test_accuracy"] > 0.5
     own, seen_from_outside = (report["runs"]["ours"][0][name] for name in ("seconds_from_start", "seconds"))
@@ -22,7 +22,8 @@ def test_time_to_99_quick(tmp_path):
 
 
 def test_time_to_99_summary():
-    runs = [{"seed": 0, "seconds": 3.0, "test_accuracy": 0.991}, {"seed": 1, "seconds": 1.0, "test_accuracy": 0.985}]
+    runs = [{"seed": 0, "seconds": 3.0, "test_accuracy": 0.991},
+            {"seed": 1, "seconds": 1.0, "test_accuracy": 0.985}]
     assert time_to_99.summary(runs, 0.99) == {
         "runs": 2, "reached": 1, "mean_test_accuracy": pytest.approx(0.988), "median_seconds": 2.0,
         "least_seconds": 1.0}
