@@ -80,7 +80,8 @@ def summary(runs, target):
 def reported(results, target, missing):
     """The report: what was measured, where, and the ratio of medians over the common repetitions."""
     report = {"target": target, "missing": missing, "environment": environment(),
-              "date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1),
+              "date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count(),
+              "load": round(os.getloadavg()[0], 1),
               "summary": {name: summary(runs, target) for name, runs in results.items()}, "runs": results}
     peers = [row["median_seconds"] for name, row in report["summary"].items() if name != "ours"]
     if "ours" in results and peers:
