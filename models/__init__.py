@@ -1,5 +1,5 @@
 """Model builders: numbers in, an uncompiled keras.Model that gives logits out."""
-from models.convnet import nielsen_convnet
+from models.convnet import fast_convnet, nielsen_convnet
 from models.mlp import mlp
 
-__all__ = ["mlp", "nielsen_convnet"]
+__all__ = ["fast_convnet", "mlp", "nielsen_convnet"]

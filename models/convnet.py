@@ -56,6 +56,43 @@ def nielsen_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(20, 40)
     return model
 
 
+def fast_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(24, 32), hidden=256):
+    """Two convolutions and one dense layer: what reaches 99 % on MNIST in few operations.
+
+    Per stage a valid convolution, 5x5 and then 3x3, 2x2 max-pooling, batch normalisation and
+    relu: after pooling, the last two cost a quarter. The widths are those of the one-epoch
+    MNIST record in PyTorch (source in recipes/images/fast_mnist.py), which does not normalise.
+    Shapes: float (B, H, W, C) in [0, 1] -> (B, num_classes) logits.
+    Parameters: 215,818, of which 624 are moving statistics; 1,244,160 multiply-adds per image.
+    Normalisation has an offset and no scale, since relu and the next layer make up for it; its
+    statistics have a memory of ten batches, for trainings of few updates.
+    Raises ValueError for images under 12x12 pixels, which the stages shrink away, or a width
+    below 1.
+    """
+    if len(filters) != 2 or any(width < 1 for width in (*filters, hidden, num_classes)):
+        raise ValueError("filters must be two widths, and all widths at least 1. "
+                         f"Received: filters={filters}, hidden={hidden}, num_classes={num_classes}")
+    if min(input_shape[:2]) < 12:
+        raise ValueError("the two stages need images of at least 12x12 pixels. "
+                         f"Received: input_shape={tuple(input_shape)}")
+
+    def normalised(name):
+        return [layers.BatchNormalization(momentum=0.9, scale=False, name=f"{name}_bn"),
+                layers.Activation("relu", name=name)]
+
+    model = keras.Sequential([keras.Input(input_shape, name="image")], name="fast_convnet")
+    for stage, (width, size) in enumerate(zip(filters, (5, 3), strict=True), 1):   # 28x28 -> 12x12 -> 5x5
+        for layer in (layers.Conv2D(width, size, use_bias=False, kernel_initializer="he_normal",
+                                    name=f"stage{stage}_conv"),
+                      layers.MaxPooling2D(2, name=f"stage{stage}_pool"), *normalised(f"stage{stage}")):
+            model.add(layer)
+    for layer in (layers.Flatten(name="features"),
+                  layers.Dense(hidden, use_bias=False, kernel_initializer="he_normal", name="hidden_dense"),
+                  *normalised("hidden"), layers.Dense(num_classes, name="logits")):
+        model.add(layer)
+    return model
+
+
 def smallest_side(stages):
     """The least image side, in pixels, that so many 5x5 valid convolutions and 2x2 poolings allow."""
     side = 1

@@ -6,6 +6,7 @@ import shutil
 import socket
 import urllib.parse
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +18,21 @@ def arrays(name, split, *, offline):
     """A whole split of an image classification set of TFDS, in its fixed order.
 
     -> images uint8 (N, H, W, C), labels int64 (N,). The folder is TFDS_DATA_DIR, else
-    ~/tensorflow_datasets. offline names the data that works without a download, for the
-    message of the FileNotFoundError that is raised when there is neither cache nor network.
+    ~/tensorflow_datasets. What was decoded once is kept there as arrays-<split>.npz, if the
+    folder can be written: that spares the next process the decoding and the import of TFDS.
+    offline names the data that works without a download, for the message of the
+    FileNotFoundError that is raised when there is neither cache nor network.
     """
-    import tensorflow_datasets as tfds
     folder = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    kept = read_kept(folder / name, split)
+    if kept is not None:
+        return kept
+    import tensorflow_datasets as tfds
     try:
         builder = tfds.builder(name, data_dir=folder)
         if not builder.data_path.exists():
-            require_network(builder)
+            if not any((folder / "downloads").glob("*")):        # else TFDS may have fetched it already
+                require_network(builder)
             with nothing_left_behind(folder, folder / "downloads", folder / name.split("/")[0]):
                 builder.download_and_prepare()
     except (OSError, RuntimeError, tfds.core.DatasetNotFoundError, tfds.download.DownloadError) as error:
@@ -34,8 +41,42 @@ def arrays(name, split, *, offline):
             f"{name} is not in {folder} and could not be downloaded ({reason}). Name the folder that has it "
             f"with --data-dir or TFDS_DATA_DIR, or use --data {offline}, which needs no download.") from error
     dataset = builder.as_dataset(split=split, as_supervised=True, shuffle_files=False, batch_size=-1)
-    images, labels = dataset
-    return np.asarray(images), np.asarray(labels, np.int64)
+    images, labels = (np.asarray(values) for values in dataset)
+    labels = labels.astype(np.int64)
+    keep(Path(builder.data_path), split, images, labels)
+    return images, labels
+
+
+def read_kept(folder, split):
+    """What keep wrote for the one version in folder, or None.
+
+    None also where there are several versions, so that TFDS chooses, where one of TFDS's own
+    files is newer than the arrays, and where the file is damaged: its checksums are read.
+    """
+    versions = [path for path in folder.glob("*.*.*") if path.is_dir()]
+    if len(versions) != 1:
+        return None
+    path = versions[0] / f"arrays-{split}.npz"
+    try:
+        written = path.stat().st_mtime_ns
+        own = [file for file in versions[0].iterdir() if "arrays-" not in file.name]
+        if not own or any(file.stat().st_mtime_ns > written for file in own):
+            return None
+        with np.load(path, allow_pickle=False) as file:
+            return file["images"], file["labels"]
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def keep(folder, split, images, labels):
+    """Writes the arrays beside TFDS's files, in one rename; a folder that refuses is left as it is."""
+    part = folder / f".arrays-{split}.{os.getpid()}.npz"
+    with contextlib.suppress(OSError):
+        try:
+            np.savez(part, images=images, labels=labels)
+            os.replace(part, folder / f"arrays-{split}.npz")
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def require_network(builder):

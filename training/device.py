@@ -50,7 +50,8 @@ def environment():
     """Versions, device and commit, for environment.json."""
     packages = ("tensorflow", "keras", "tensorflow-datasets", "keras-tuner", "numpy")
     return {"python": platform.python_version(),
-            "versions": {name: metadata.version(name) for name in packages}, "backend": keras.backend.backend(),
+            "versions": {name: metadata.version(name) for name in packages},
+            "backend": keras.backend.backend(),
             "device": description(), "commit": commit(), "system": platform.platform()}
 
 

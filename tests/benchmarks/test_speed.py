@@ -1,0 +1,49 @@
+"""The timing scripts run on a tiny setting and report what they say; no timing is asserted."""
+import importlib.util
+import json
+
+import pytest
+
+from benchmarks import small_steps, time_to_99
+
+TORCH = importlib.util.find_spec("torch") is not None
+
+
+def test_time_to_99_quick(tmp_path):
+    report = time_to_99.main(["--quick", "--repeats", "1", "--target", "0.5",
+                              "--out", str(tmp_path / "out.json"), "--only", "ours", "keras-io"])
+    assert json.loads((tmp_path / "out.json").read_text()) == report
+    assert report["runs"]["ours"][0]["test_accuracy"] > 0.5
+    own, seen_from_outside = (report["runs"]["ours"][0][name] for name in ("seconds_from_start", "seconds"))
+    assert own is None or 0 < own <= seen_from_outside + 0.02            # the process's clock ticks in .01 s
+    row, = report["runs"]["keras-io"][0]["epochs"]
+    assert row["epoch"] == 1 and 0 < row["seconds"]
+    assert 0 < report["ours_over_fastest_peer"]
+
+
+def test_time_to_99_summary():
+    runs = [{"seed": 0, "seconds": 3.0, "test_accuracy": 0.991},
+            {"seed": 1, "seconds": 1.0, "test_accuracy": 0.985}]
+    assert time_to_99.summary(runs, 0.99) == {
+        "runs": 2, "reached": 1, "mean_test_accuracy": pytest.approx(0.988), "median_seconds": 2.0,
+        "least_seconds": 1.0}
+
+
+def test_a_failing_process_says_why():
+    with pytest.raises(RuntimeError, match="no reason at all"):
+        time_to_99.follow([time_to_99.sys.executable, "-c", "raise SystemExit('no reason at all')"])
+
+
+def test_small_steps(monkeypatch):
+    monkeypatch.setattr(small_steps, "NETWORKS", {"FC100": small_steps.NETWORKS["FC100"]})
+    rows = small_steps.tensorflow_rows(shorten=40)
+    assert set(rows) == {"loop", "keras-1", "keras-100"}
+    assert all(row["FC100"] > 0 for row in rows.values())
+
+
+@pytest.mark.skipif(not TORCH, reason="PyTorch is not installed: pip install -r benchmarks/requirements.txt")
+def test_small_steps_pytorch(monkeypatch):
+    monkeypatch.setattr(small_steps, "NETWORKS", {"FC100": small_steps.NETWORKS["FC100"]})
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    rows = small_steps.pytorch_rows(shorten=40)
+    assert set(rows) == {"pytorch", "pytorch-fused"} and all(row["FC100"] > 0 for row in rows.values())
