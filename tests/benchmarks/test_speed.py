@@ -17,8 +17,8 @@ def test_time_to_99_quick(tmp_path):
     own, seen_from_outside = (report["runs"]["ours"][0][name] for name in ("seconds_from_start", "seconds"))
     assert own is None or 0 < own <= seen_from_outside + 0.02            # the process's clock ticks in .01 s
     row, = report["runs"]["keras-io"][0]["epochs"]
-    assert row["epoch"] == 1 and 0 < row["seconds"]
-    assert 0 < report["ours_over_fastest_peer"]
+    assert row["epoch"] == 1 and row["seconds"] > 0
+    assert report["ours_over_fastest_peer"] > 0
 
 
 def test_time_to_99_summary():

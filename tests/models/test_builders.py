@@ -10,7 +10,7 @@ from models.convnet import Bias, L2Pooling2D
 SMALL = {                                             # builder, arguments, input shape
     "mlp": (models.mlp, {"hidden": (5, 4)}, (6, 6, 1)),
     "mlp linear": (models.mlp, {"hidden": ()}, (6, 6, 1)),
-    "mlp large": (models.mlp, {"initialisation": "large", "output_activation": "sigmoid"}, (6, 6, 1)),
+    "mlp large": (models.mlp, {"initialisation": "large"}, (6, 6, 1)),
     "nielsen": (models.nielsen_convnet, {"filters": (2, 3), "hidden": (5,)}, (16, 16, 1)),
     "nielsen l2 sigmoid": (models.nielsen_convnet,
                            {"filters": (2,), "pooling": "l2", "activation": "sigmoid"}, (12, 12, 2)),
