@@ -2,6 +2,7 @@
 import csv
 import dataclasses
 import datetime
+import gc
 import json
 import shutil
 import sys
@@ -48,6 +49,7 @@ class Run:
         self.strategy_name, self.configs = strategy, configs
         self.strategy = device.strategy(strategy)
         device.set_precision(precision)
+        gc.collect()           # the network and data of a run before this one, which reference each other
         keras.utils.set_random_seed(seed)
         self.started = time.perf_counter()
         values = {"recipe": recipe, "name": name, "seed": seed, "strategy": strategy, "precision": precision,
