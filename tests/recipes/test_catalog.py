@@ -82,11 +82,9 @@ def test_a_file_without_a_card_is_named(tmp_path):
 
 
 def test_list_is_quick_because_it_imports_neither_tensorflow_nor_keras():
-    program = ("import sys, time; from recipes.__main__ import main; main(['list']); "
-               "heavy = {'tensorflow', 'keras', 'numpy'} & set(sys.modules); "
-               "print(time.process_time(), sorted(heavy))")
+    program = ("import sys; from recipes.__main__ import main; main(['list']); "
+               "print(sorted({'tensorflow', 'keras', 'numpy'} & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
                           cwd=results.ROOT)
     assert "convnet_mnist" in done.stdout
-    seconds, modules = done.stdout.splitlines()[-1].split(" ", 1)
-    assert modules == "[]" and float(seconds) < 0.5
+    assert done.stdout.splitlines()[-1] == "[]"
