@@ -98,12 +98,25 @@ class Files:
 
     @property
     def differing(self):
-        """The fields that are not as in the recipe's configuration of that name: {field: its value}."""
-        if self.card is None:
+        """The fields that are not as in the recipe's configuration of that name: {field: its value}.
+
+        {} where that configuration cannot be read from the source.
+        """
+        if self.card is None or (self.name and self.name not in self.card.named):
             return {}
         baseline = self.card.baseline(self.name)
         return {name: baseline[name] for name, value in self.config.items()
                 if name in baseline and baseline[name] != value}
+
+    @property
+    def headline(self):
+        """The metric that stands beside the published figure."""
+        return self.card.headline if self.card is not None else "test_accuracy"
+
+    def number(self, name, value):
+        """A metric as text; the headline is a fraction where the card's unit is %."""
+        as_accuracy = name == self.headline and self.card is not None and self.card.unit == "%"
+        return number("accuracy" if as_accuracy else name, value)
 
     @property
     def published(self):
@@ -263,7 +276,7 @@ def tiles(files):
     for name in sorted(scalars, key=lambda name: order.index(name) if name in order else len(order)):
         if len(shown) < 6:
             shown.append((name.replace("val_", "validation ").replace("_", " "),
-                          number(name, scalars[name]), "", ""))
+                          files.number(name, scalars[name]), "", ""))
     if not files.finished and files.best is not None:
         for name, label in (("val_accuracy", "validation accuracy"), ("val_loss", "validation loss")):
             if name in files.history:
@@ -276,7 +289,7 @@ def tiles(files):
 
 def published_tile(files):
     """(figure, remark): the gap, or why there is none to speak of."""
-    figure, measured = files.published, files.metrics.get("test_accuracy")
+    figure, measured = files.published, files.metrics.get(files.headline)
     if not is_number(figure):
         return display(figure), "the authors' figure"
     value = f"{figure:.2f} %" if 1 < figure <= 100 else f"{figure:g}"
@@ -320,7 +333,7 @@ def children_table(files):
     columns = []
     for _, metrics in rows.values():
         columns += [name for name, value in metrics.items() if is_number(value) and name not in columns]
-    first = ("test_accuracy", "test_loss", "val_accuracy", "best_epoch")
+    first = list(dict.fromkeys((files.headline, "test_accuracy", "test_loss", "val_accuracy", "best_epoch")))
     columns = sorted(columns, key=lambda name: first.index(name) if name in first else len(first))[:6]
     published = {name: child.published if child is not None else None for name, (child, _) in rows.items()}
     differing = any(child is not None and child.differing for child, _ in rows.values())
@@ -336,7 +349,7 @@ def children_table(files):
             label = f'<a href="./{quote(target)}">{label}</a>'
             if not child.finished:
                 label += ' <span class="tag">not finished</span>'
-        cells = [number(column, metrics[column]) if is_number(metrics.get(column)) else ""
+        cells = [files.number(column, metrics[column]) if is_number(metrics.get(column)) else ""
                  for column in columns]
         if "published" in head:
             value = published[name]
@@ -690,6 +703,7 @@ table { border-collapse: collapse; font-size: .93rem; width: 100%; }
 th, td { text-align: left; padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }
 th { font-weight: 500; white-space: nowrap; } tr:last-child > * { border-bottom: 0; }
+table.numbers td { white-space: nowrap; }
 table.numbers td, table.numbers thead th:not(:first-child) { text-align: right;
   font-variant-numeric: tabular-nums; }
 table.numbers thead th { color: var(--soft); font-size: .85rem; white-space: normal;
