@@ -9,6 +9,7 @@ RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
 @dataclasses.dataclass(frozen=True)
 class Card:
+    """What a recipe says of itself in its docstring and constants."""
     path: Path
     idea: str                    # first line of the docstring
     entries: dict                # {"Source": ..., "Published": ..., "Departs": ...}, each one line

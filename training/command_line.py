@@ -203,6 +203,7 @@ def take_option(arguments, option):
 
 
 def refuse_unknown(unknown, Config, flag):
+    """Raises ValueError with the nearest known flags if tyro left any argument over."""
     if not unknown:
         return
     fields = [*dataclasses.fields(Config), *dataclasses.fields(RunFlags)]
@@ -263,6 +264,7 @@ def checked(value, hint, name):
 
 
 def open_run(recipe, flags, configs, changed):
+    """The Run, or Evaluation, that the flags ask for; a series has no Config of its own."""
     from training.run import Evaluation, Run
     names = list(configs)
     series = len(names) > 1
@@ -362,5 +364,6 @@ def sentence(error):
 
 
 def fail(message, status=2):
+    """Ends the process with one sentence on stderr."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(status)

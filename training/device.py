@@ -25,6 +25,7 @@ def strategy(name="auto"):
 
 
 def set_precision(name):
+    """Sets Keras's dtype policy for the layers built from now on. Raises ValueError for another name."""
     if name not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {name}")
     keras.config.set_dtype_policy(name)

@@ -16,6 +16,10 @@ def replacing(path):
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error     # a full disk does not say where
     finally:
         part.unlink(missing_ok=True)
 

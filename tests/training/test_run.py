@@ -1,3 +1,4 @@
+import errno
 import json
 import zipfile
 
@@ -88,4 +89,12 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(RuntimeError), replacing(path) as part:
         part.write_text("half")
         raise RuntimeError
+    assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["value.txt"]
+
+
+def test_a_full_disk_is_told_with_the_file_and_leaves_the_old_one(tmp_path):
+    path = tmp_path / "value.txt"
+    path.write_text("old")
+    with pytest.raises(OSError, match="No space left on device: .*value.txt"), replacing(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
     assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["value.txt"]
