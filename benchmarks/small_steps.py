@@ -75,7 +75,7 @@ def tensorflow_rows(shorten):
         clock = Clock()
         with tempfile.TemporaryDirectory() as folder:
             loop.fit(compiled(arguments), Stream(Examples(images, labels), BATCH),
-                     folder=Path(folder) / "checkpoints", strategy=tf.distribute.get_strategy(),
+                     folder=Path(folder), strategy=tf.distribute.get_strategy(),
                      updates=steps + 2 * execution, validate_every=steps + 2 * execution, callbacks=[clock],
                      steps_per_execution=execution, verbose=0)
         return clock.milliseconds(execution)

@@ -1,49 +1,239 @@
-"""The whole state of a fit in one file: variables as arrays, progress as JSON beside them."""
-import json
-import zipfile
+"""Checkpoints: the whole state of a training in one file, which tells whether it is whole.
 
+A file is named by its number of updates and by its checksum, so that one rename publishes
+both. The last two are kept; one that is damaged is reported and the one before is taken.
+"""
+import hashlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import keras
 import numpy as np
 
-from training.files import replacing
+from training.files import remove_parts, replacing
 
-PROGRESS = "progress"
+PROGRESS = "progress"          # the member of the file that holds everything but arrays, as JSON
+OPERATIONS = {"less": keras.ops.less, "greater": keras.ops.greater}      # how a callback compares
 
 
-def variables(model):
-    """Every variable that a further update depends on, seeds of dropout and metrics included."""
-    found = list(model.variables)
-    if model.optimizer is not None:
-        found += model.optimizer.variables
-    found += model.metrics_variables
+class Checkpoints:
+    """The checkpoints in a folder: numbered ones to resume from, and the best weights so far.
+
+    writes: False for a worker that only reads what the chief has written.
+    """
+
+    def __init__(self, folder, *, kept=2, writes=True):
+        self.folder, self.kept, self.writes = Path(folder), kept, writes
+        if writes:
+            remove_parts(self.folder)
+
+    def numbered(self):
+        """Paths of the checkpoints to resume from, the newest first."""
+        return sorted(self.folder.glob("[0-9]*-*.npz"), key=number, reverse=True)
+
+    def save(self, updates, state):
+        """Writes a nested state of JSON values and NumPy arrays, then drops what is no longer needed.
+
+        state["best"], where there is one, is what save_best returned.
+        """
+        if not self.writes:
+            return
+        written = write(self.folder, f"{updates:012d}", state)
+        for path in self.numbered():                  # damaged ones from which this training did not go on
+            if number(path) >= updates and path != written:
+                path.unlink()
+        kept = self.numbered()[:self.kept]
+        for path in self.numbered()[self.kept:]:
+            path.unlink()
+        needed = {best_file(path) for path in kept}
+        for path in self.folder.glob("best-*.npz"):
+            if path.name not in needed:
+                path.unlink()
+
+    def save_best(self, epoch, value, arrays):
+        """Writes the best weights so far; the result belongs into the state as "best"."""
+        if not self.writes:
+            return {"epoch": epoch, "value": value, "arrays": arrays}
+        return {"epoch": epoch, "value": value, "file": write(self.folder, f"best-{epoch:06d}", {
+            "arrays": arrays}).name}
+
+    def latest(self):
+        """The state of the newest checkpoint that is whole, or None where there is none at all.
+
+        Each damaged one is reported on stderr. Raises ValueError if all are damaged.
+        """
+        damages = []
+        for path in self.numbered():
+            try:
+                state = read(path)
+                if state.get("best"):
+                    read(self.folder / state["best"]["file"])
+            except ValueError as error:
+                damages.append(str(error))
+                print(f"warning: {error}; taking the checkpoint before it", file=sys.stderr)
+                continue
+            return state
+        if damages:
+            raise ValueError(f"no checkpoint in {self.folder} is whole: {damages[0]}. "
+                             "Start anew in another --run-dir.")
+        return None
+
+    def best(self, state):
+        """The arrays that save_best was given, for the "best" of a state."""
+        return state["arrays"] if "arrays" in state else read(self.folder / state["file"])["arrays"]
+
+
+def number(path):
+    return int(path.name.split("-")[0])
+
+
+def best_file(path):
+    """The file with the best weights that a numbered checkpoint needs, or None."""
+    try:
+        best = read(path).get("best")
+    except ValueError:
+        return None
+    return best and best["file"]
+
+
+def checksum(path):
+    """The first 64 bits of a file's SHA-256, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def write(folder, name, state):
+    """Writes a state to folder/<name>-<checksum>.npz and returns the path."""
+    arrays = []
+    text = json.dumps(packed(state, arrays))
+    final = []
+
+    def named(part):
+        final.append(folder / f"{name}-{checksum(part)}.npz")
+        return final[0]
+    with replacing(folder / "checkpoint.npz", named=named) as part, open(part, "wb") as file:
+        np.savez(file, **{f"{index:06d}": array for index, array in enumerate(arrays)},
+                 **{PROGRESS: np.array(text)})
+    return final[0]
+
+
+def read(path):
+    """The state in a file of write. Raises ValueError, naming the file, if it is missing or damaged."""
+    expected = re.fullmatch(r".*-([0-9a-f]{16})\.npz", path.name)
+    try:
+        if expected is None or checksum(path) != expected[1]:
+            raise ValueError("its checksum differs")
+        with np.load(path, allow_pickle=False) as file:
+            return unpacked(json.loads(str(file[PROGRESS])), file)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise ValueError(f"the checkpoint {path} is damaged ({reason})") from error
+
+
+def packed(state, arrays):
+    """A JSON-ready copy of a nested state, whose arrays are appended to the list and referred to."""
+    if isinstance(state, dict):
+        return {str(key): packed(value, arrays) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return [packed(value, arrays) for value in state]
+    if isinstance(state, np.generic):
+        return state.item()
+    if isinstance(state, np.ndarray):
+        arrays.append(state)
+        return {"__array__": len(arrays) - 1}
+    for name, operation in OPERATIONS.items():
+        if state is operation:
+            return {"__operation__": name}
+    return state
+
+
+def unpacked(state, file):
+    """What packed was given, its arrays read from an npz file; tuples have become lists."""
+    if isinstance(state, list):
+        return [unpacked(value, file) for value in state]
+    if not isinstance(state, dict):
+        return state
+    if "__array__" in state:
+        return file[f"{state['__array__']:06d}"]
+    if "__operation__" in state:
+        return OPERATIONS[state["__operation__"]]
+    return {key: unpacked(value, file) for key, value in state.items()}
+
+
+def storable(value):
+    """Whether packed can take a value as it is."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and storable(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(storable, value))
+    return (value is None or isinstance(value, (bool, int, float, str, np.generic, np.ndarray))
+            or any(value is operation for operation in OPERATIONS.values()))
+
+
+def variables(thing):
+    """Every variable of a model, optimizer, metric or layer that a further update depends on.
+
+    Those of a model include its optimizer's, its metrics' and the seeds of its dropout.
+    """
+    found = list(thing.variables)
+    if isinstance(thing, keras.Model):
+        if thing.optimizer is not None:
+            found += thing.optimizer.variables
+        found += thing.metrics_variables
     return list({id(variable): variable for variable in found}.values())
 
 
-def save(path, model, progress):
-    """Writes all variables of a compiled model and a JSON-ready progress, in one rename."""
-    arrays = {f"{index:05d}": np.asarray(variable) for index, variable in enumerate(variables(model))}
-    with replacing(path) as part, open(part, "wb") as file:
-        np.savez(file, **arrays, **{PROGRESS: np.array(json.dumps(progress))})
+def snapshot(objects):
+    """The state of {name: object}, to be saved and given to restore.
 
-
-def restore(path, model):
-    """Assigns what save wrote and returns its progress; all is checked before anything changes.
-
-    Raises ValueError if the file is damaged or belongs to another model.
+    An object is a Keras model, optimizer, metric, layer or variable, a tf.Variable, a
+    numpy.random.Generator, or anything with get_state() and set_state(state), such as a
+    replay memory; its state may nest dicts, lists, numbers, strings and NumPy arrays.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            progress = json.loads(str(file[PROGRESS]))
-            arrays = [file[name] for name in sorted(file.files) if name != PROGRESS]
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"the checkpoint {path} cannot be read ({error}). "
-                         "Delete it to start anew.") from error
-    wanted = variables(model)
-    if len(arrays) != len(wanted):
-        raise ValueError(f"the checkpoint {path} has {len(arrays)} variables, this model {len(wanted)}")
-    for array, variable in zip(arrays, wanted, strict=True):
-        if tuple(array.shape) != tuple(variable.shape):
-            raise ValueError(f"the checkpoint {path} has {array.shape} where {variable.path} "
-                             f"is {tuple(variable.shape)}")
-    for array, variable in zip(arrays, wanted, strict=True):
+    return {name: state_of(thing, name) for name, thing in objects.items()}
+
+
+def state_of(thing, name):
+    if hasattr(thing, "get_state") and hasattr(thing, "set_state"):
+        return thing.get_state()
+    if isinstance(thing, np.random.Generator):
+        return thing.bit_generator.state
+    if hasattr(thing, "variables"):
+        return [keras.ops.convert_to_numpy(variable) for variable in variables(thing)]
+    if hasattr(thing, "assign"):
+        return np.asarray(thing)
+    raise TypeError(f"{name} cannot be checkpointed: a {type(thing).__name__} has neither variables nor "
+                    "get_state() and set_state(state)")
+
+
+def restore(objects, states):
+    """Gives {name: object} what snapshot took; shapes are checked before anything changes.
+
+    Raises ValueError if the states belong to other objects.
+    """
+    if set(states) != set(objects):
+        raise ValueError(f"the checkpoint holds {', '.join(states)}; this training needs {', '.join(objects)}")
+    assignments = []
+    for name, thing in objects.items():
+        if hasattr(thing, "get_state") or isinstance(thing, np.random.Generator):
+            continue
+        wanted, state = ((variables(thing), states[name]) if hasattr(thing, "variables")
+                         else ([thing], [states[name]]))
+        if len(state) != len(wanted):
+            raise ValueError(f"the checkpoint has {len(state)} variables for {name}, which has {len(wanted)}")
+        for array, variable in zip(state, wanted, strict=True):
+            if tuple(array.shape) != tuple(variable.shape):
+                raise ValueError(f"the checkpoint has {array.shape} where "
+                                 f"{getattr(variable, 'path', name)} is {tuple(variable.shape)}")
+            assignments.append((variable, array))
+    for name, thing in objects.items():
+        if isinstance(thing, np.random.Generator):
+            thing.bit_generator.state = states[name]
+        elif hasattr(thing, "get_state"):
+            thing.set_state(states[name])
+    for variable, array in assignments:
+        if array.dtype.kind == "V":                    # NumPy's files forget what bfloat16 is
+            array = array.view(np.dtype(keras.backend.standardize_dtype(variable.dtype)))
         variable.assign(array)
-    return progress

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from training.files import read_json
+from training.interruption import Terminated
 
-KEPT = ("seed", "strategy", "precision", "jit", "data_dir")      # flags that a resumed run takes over
+KEPT = ("seed", "strategy", "precision", "jit", "data_dir", "checkpoint_every", "deterministic",
+        "synchronized")              # flags that a resumed run takes over
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,15 +29,14 @@ class RunFlags:
     strategy: Literal["auto", "none", "mirrored"] = "auto"    # devices; auto: all GPUs, else one device
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     jit: Literal["auto", "on", "off"] = "auto"                # XLA; auto is off on CPUs, where it was slower
+    checkpoint_every: str = "10m"   # updates (500) or time (30s, 10m, 1h) between checkpoints in an epoch
+    deterministic: bool = False     # only operations that repeat bit by bit; slower on GPUs
+    synchronized: bool = False      # batch normalisation over all devices' batches, not each device's own
     seed: int = 0            # of initial weights, order and dropout
     data_dir: str = ""       # TFDS's folder; by default TFDS_DATA_DIR, else ~/tensorflow_datasets
     smoke: bool = False      # the whole recipe in seconds, without a download
     config: str = ""         # a saved config.json to start from
     debug: bool = False      # show the traceback of an error
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a run as ctrl-C does."""
 
 
 def launch(main, Config, *, named=None, flag="config", smoke=None, compare=None):
@@ -328,8 +329,9 @@ def plain_errors(debug=False):
     try:
         yield state
     except KeyboardInterrupt as error:
+        what = f"interrupted: {error}" if str(error) else "interrupted"
         where = f" Go on with: python -m recipes resume {state.folder}" if state.folder else ""
-        fail(f"interrupted.{where}", 143 if isinstance(error, Terminated) else 130)
+        fail(f"{what}.{where}", 143 if isinstance(error, Terminated) else 130)
     except BrokenPipeError:                              # the reader of `list | head` has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:

@@ -25,7 +25,7 @@ from training.files import read_json, replacing
 
 PLOTS = ("learning_curve", "confusion_matrix", "misclassified", "first_layer", "calibration")
 X_AXES = ("epoch", "updates", "update", "step", "episode")
-NOT_CURVES = ("epoch", "updates", "seconds", "learning_rate")
+NOT_CURVES = ("epoch", "updates", "learning_rate")
 MAPS_SHOWN = 64               # filters of a convolution
 UNITS_SHOWN = 30              # units of a dense layer
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
@@ -124,7 +124,7 @@ class Files:
 
     @property
     def minutes(self):
-        seconds = self.history.get("seconds")
+        seconds = (self.read("times.csv", read_history) or {}).get("seconds")
         if seconds is not None:
             return float(np.nanmax(seconds)) / 60 if np.isfinite(seconds).any() else None
         below = [Files(child).minutes for child in self.children]

@@ -71,11 +71,10 @@ def finished(folder, cards):
 
 
 def minutes(folder, environment):
-    """Minutes of training as the history has them, else of the whole run; None where neither is known."""
-    history = folder / "history.csv"
-    if history.exists():
-        head, *rows = history.read_text().splitlines()
-        seconds = float(rows[-1].split(",")[head.split(",").index("seconds")])
+    """Minutes of training over all starts of the run, else of its last start; None where neither is known."""
+    times = folder / "times.csv"
+    if times.exists():
+        seconds = float(times.read_text().splitlines()[-1].split(",")[1])
     else:
         seconds = environment.get("seconds")
     return None if seconds is None else round(seconds / 60, 2)

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from training import device, loop, predictions
+from training import device, loop, predictions, replicas
 from training.files import read_json, replacing, write_json
+from training.progress import EVERY, interval
+from training.updates import Updates
 
 ABOUT = "about.json"            # member of model.keras: what predict needs beside the network
 CONFIG, ENVIRONMENT, METRICS, HISTORY, MODEL = (
@@ -27,33 +30,43 @@ class Run:
 
     folder/config.json, environment.json   what was run, and where
            history.csv, metrics.json       what came out, epoch by epoch and at the end
+           times.csv                       seconds of training at each row of history.csv
            model.keras                     the final network, with its class names
            checkpoints/                    the state to resume from
            predictions.npz                 float32 logits and int64 labels of the last evaluation, and of
                                            images the most confident mistakes as stored, with their indices
-           figures/*.png, report.html      to look at
+           figures/*.png, report.html      to look at; tensorboard/ holds the history for TensorBoard
 
     changed: the fields of config that the command line set, {name: value}.
     configs: {name: Config} of a series, whose networks are children of this run.
+    checkpoint_every: updates ("500") or time ("10m") between two checkpoints within an epoch.
+    deterministic: operations that repeat bit by bit, where TensorFlow would take faster ones.
+    synchronized: batch normalisation over the batches of all devices, not of each alone.
     Raises FileExistsError if the folder holds results and resume is False, OSError if it
     cannot be written.
     """
 
     def __init__(self, folder, *, recipe="", config=None, name="", seed=0, strategy="auto",
-                 precision="float32", jit="auto", resume=False, data_dir="", changed=None, configs=None):
+                 precision="float32", jit="auto", resume=False, data_dir="", changed=None, configs=None,
+                 checkpoint_every=EVERY, deterministic=False, synchronized=False):
         self.folder, self.recipe, self.config, self.name = Path(folder), recipe, config, name
         self.seed, self.precision, self.jit, self.data_dir = seed, precision, jit, data_dir
-        self.resume = resume
+        self.resume, self.checkpoint_every = resume, checkpoint_every
+        self.deterministic, self.synchronized = deterministic, synchronized
+        interval(checkpoint_every)
         if jit not in ("auto", "on", "off"):
             raise ValueError(f"jit must be auto, on or off. Received: {jit}")
         self.strategy_name, self.configs = strategy, configs
         self.strategy = device.strategy(strategy)
         device.set_precision(precision)
+        if deterministic:
+            tf.config.experimental.enable_op_determinism()
         gc.collect()           # the network and data of a run before this one, which reference each other
         keras.utils.set_random_seed(seed)
         self.started = time.perf_counter()
         values = {"recipe": recipe, "name": name, "seed": seed, "strategy": strategy, "precision": precision,
-                  "jit": jit, "data_dir": data_dir, "changed": changed or {},
+                  "jit": jit, "data_dir": data_dir, "checkpoint_every": checkpoint_every,
+                  "deterministic": deterministic, "synchronized": synchronized, "changed": changed or {},
                   "config": dataclasses.asdict(config) if config is not None else {}}
         if configs is not None:
             values["configs"] = {name: dataclasses.asdict(config) for name, config in configs.items()}
@@ -95,7 +108,8 @@ class Run:
         return type(self)(self.folder / name, recipe=self.recipe, config=config, name=name,
                           seed=self.seed if seed is None else seed, strategy=self.strategy_name,
                           precision=self.precision, jit=self.jit,
-                          data_dir=self.data_dir, changed=changed,
+                          data_dir=self.data_dir, changed=changed, checkpoint_every=self.checkpoint_every,
+                          deterministic=self.deterministic, synchronized=self.synchronized,
                           resume=self.resume and (self.folder / name / CONFIG).exists())
 
     def scope(self):
@@ -105,8 +119,15 @@ class Run:
     def fit(self, model, stream, validation=None, **options):
         """Trains, resumes where there is a checkpoint; see training.loop.fit for the options."""
         options.setdefault("verbose", 1 if sys.stdout.isatty() else 2)
-        return loop.fit(model, stream, folder=self.checkpoints, strategy=self.strategy, validation=validation,
+        options.setdefault("checkpoint_every", self.checkpoint_every)
+        if self.synchronized:
+            replicas.synchronize(model, self.strategy)
+        return loop.fit(model, stream, folder=self.folder, strategy=self.strategy, validation=validation,
                         jit=self.jit == "on", **options)
+
+    def updates(self, total, objects):
+        """A range(total) that resumes, for a loop of the recipe's own; see training.updates.Updates."""
+        return Updates(total, objects, folder=self.folder, checkpoint_every=self.checkpoint_every)
 
     def evaluate(self, model, examples, batch_size=500):
         """{"test_loss": ..., "test_accuracy": ...} on a finite split; keeps the logits for the report."""

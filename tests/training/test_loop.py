@@ -7,7 +7,7 @@ import pytest
 from models import nielsen_convnet
 from pipelines import digits
 from pipelines.stream import Stream
-from training import Run, checkpoint
+from training import Run
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path, data, calls):
         trained(tmp_path / "cut", data.train, data.validation, callbacks=[InterruptAfter(calls)], **options)
     again, resumed = trained(tmp_path / "cut", data.train, data.validation, **options)
     assert_same_weights(whole, again)                # dropout and Adam included: bitwise
-    assert [{**row, "seconds": 0} for row in resumed] == [{**row, "seconds": 0} for row in history]
+    assert resumed == history
 
 
 def test_keeps_the_best_weights(tmp_path, data):
@@ -111,8 +111,7 @@ def test_two_devices_give_what_one_gives(tmp_path, data):
                           strategy="mirrored")
     assert_same_weights(one, two, atol=1e-5)
     for a, b in zip(first, second, strict=True):
-        assert {name: a[name] for name in a if name != "seconds"} == pytest.approx(
-            {name: b[name] for name in b if name != "seconds"}, abs=1e-4)
+        assert a == pytest.approx(b, abs=1e-4)
 
 
 def test_xla_gives_the_same(tmp_path, data):
@@ -122,7 +121,7 @@ def test_xla_gives_the_same(tmp_path, data):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_path, data):
-    with pytest.raises(FloatingPointError, match="loss became .* before update .*last checkpoint is from"):
+    with pytest.raises(FloatingPointError, match="loss became .* at update .*First not finite: .*smaller"):
         trained(tmp_path / "run", data.train, updates=500, steps_per_execution=10, checkpoint_every=10,
                 build=lambda: network(0.0, keras.optimizers.SGD(3e38)))
 
@@ -139,22 +138,3 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
 def test_bad_arguments_say_what_is_allowed(tmp_path, data, options, message):
     with pytest.raises(ValueError, match=message):
         trained(tmp_path / "run", data.train, **options)
-
-
-def test_a_damaged_checkpoint_is_named_and_nothing_is_assigned(tmp_path, data):
-    model = network()
-    model.optimizer.build(model.trainable_variables)
-    checkpoint.save(tmp_path / "latest.npz", model, {"updates": 3})
-    content = (tmp_path / "latest.npz").read_bytes()
-    (tmp_path / "latest.npz").write_bytes(content[:len(content) // 2])
-    with pytest.raises(ValueError, match="latest.npz cannot be read"):
-        checkpoint.restore(tmp_path / "latest.npz", model)
-    checkpoint.save(tmp_path / "latest.npz", model, {"updates": 3})
-    other = nielsen_convnet((12, 12, 1), filters=(4,), hidden=(12,))
-    other.compile("sgd", "mse")
-    other.optimizer.build(other.trainable_variables)
-    before = [np.asarray(weight) for weight in other.weights]
-    with pytest.raises(ValueError, match="variables|where"):
-        checkpoint.restore(tmp_path / "latest.npz", other)
-    for weight, value in zip(other.weights, before, strict=True):
-        np.testing.assert_array_equal(weight, value)

@@ -19,7 +19,8 @@ def finished_run(folder, seed=0, accuracy=0.98, *, name="", config=None, changed
     (folder / "environment.json").write_text(json.dumps({
         "device": "a CPU, 2 cores", "versions": {"keras": "3"}, "commit": "abc",
         "finished": "2026-01-02T03:04:05"}))
-    (folder / "history.csv").write_text(f"epoch,updates,seconds,loss\n1,10,1.0,2.0\n2,20,{seconds},1.0\n")
+    (folder / "history.csv").write_text("epoch,updates,loss\n1,10,2.0\n2,20,1.0\n")
+    (folder / "times.csv").write_text(f"updates,seconds\n10,1.0\n20,{seconds}\n")
     (folder / "metrics.json").write_text(json.dumps({"test_accuracy": accuracy, "note": "text"}))
     return folder
 
