@@ -222,7 +222,8 @@ def restore(objects, states):
         wanted, state = ((variables(thing), states[name]) if hasattr(thing, "variables")
                          else ([thing], [states[name]]))
         if len(state) != len(wanted):
-            raise ValueError(f"the checkpoint has {len(state)} variables for {name}, which has {len(wanted)}")
+            raise ValueError(f"the checkpoint has {len(state)} variables for {name}, which has {len(wanted)}: "
+                             "it is of another network, or not built yet (call it, or its build, before)")
         for array, variable in zip(state, wanted, strict=True):
             if tuple(array.shape) != tuple(variable.shape):
                 raise ValueError(f"the checkpoint has {array.shape} where "
