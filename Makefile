@@ -5,11 +5,12 @@ RUN := $(VENV)/bin/python
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test lint clean
+.PHONY: help demo test test-slow lint clean
 
 help:
 	@echo "make demo   train a convnet on scikit-learn's handwritten digits (no download)"
 	@echo "make test   the tests, offline"
+	@echo "make test-slow   the long ones: runs killed many times, several machines"
 	@echo "make lint   ruff, with the settings of pyproject.toml"
 	@echo "make clean  remove .venv"
 
@@ -32,6 +33,9 @@ test: $(VENV)/installed
 	@$(RUN) -m pytest
 	@echo
 	@echo "The tests passed. Next: make demo, or $(RUN) -m recipes list"
+
+test-slow: $(VENV)/installed
+	@$(RUN) -m pytest -m slow
 
 lint: $(VENV)/installed
 	@$(RUN) -m pip install --quiet 'ruff>=0.14,<1'

@@ -178,9 +178,8 @@ def variables(thing):
     Those of a model include its optimizer's, its metrics' and the seeds of its dropout.
     """
     found = list(thing.variables)
-    if isinstance(thing, keras.Model):
-        if thing.optimizer is not None:
-            found += thing.optimizer.variables
+    if getattr(thing, "compiled", False):                              # a Keras model
+        found += thing.optimizer.variables if thing.optimizer is not None else []
         found += thing.metrics_variables
     return list({id(variable): variable for variable in found}.values())
 
@@ -214,7 +213,8 @@ def restore(objects, states):
     Raises ValueError if the states belong to other objects.
     """
     if set(states) != set(objects):
-        raise ValueError(f"the checkpoint holds {', '.join(states)}; this training needs {', '.join(objects)}")
+        raise ValueError(f"the checkpoint holds {', '.join(states)}; this training needs "
+                         f"{', '.join(objects)}")
     assignments = []
     for name, thing in objects.items():
         if hasattr(thing, "get_state") or isinstance(thing, np.random.Generator):
@@ -222,8 +222,8 @@ def restore(objects, states):
         wanted, state = ((variables(thing), states[name]) if hasattr(thing, "variables")
                          else ([thing], [states[name]]))
         if len(state) != len(wanted):
-            raise ValueError(f"the checkpoint has {len(state)} variables for {name}, which has {len(wanted)}: "
-                             "it is of another network, or not built yet (call it, or its build, before)")
+            raise ValueError(f"the checkpoint has {len(state)} variables for {name}, which has "
+                             f"{len(wanted)}: it is another network, or not built yet (build it before)")
         for array, variable in zip(state, wanted, strict=True):
             if tuple(array.shape) != tuple(variable.shape):
                 raise ValueError(f"the checkpoint has {array.shape} where "

@@ -1,4 +1,5 @@
 """Which devices a run uses, in which precision, and how it says so."""
+import functools
 import os
 import platform
 import subprocess
@@ -17,11 +18,19 @@ def strategy(name="auto"):
     if name not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}. Received: {name}")
     gpus = tf.config.list_logical_devices("GPU")
-    if name == "mirrored":
-        return tf.distribute.MirroredStrategy(gpus or tf.config.list_logical_devices("CPU"))
-    if name == "auto" and len(gpus) > 1:
-        return tf.distribute.MirroredStrategy(gpus)
+    if name == "mirrored" or (name == "auto" and len(gpus) > 1):
+        return mirrored(tuple(device.name for device in gpus or tf.config.list_logical_devices("CPU")))
     return tf.distribute.get_strategy()
+
+
+@functools.cache
+def mirrored(devices):
+    """One MirroredStrategy for the whole process.
+
+    A second one would number its all-reduces from the start again, and TensorFlow refuses
+    a number that it has seen with another shape: two networks in a row would not train.
+    """
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def set_precision(name):

@@ -92,7 +92,8 @@ def recorded(model, outputs):
 def wrong_variable(objects):
     """The name of the first variable of {name: object} that is not finite, or None."""
     for name, thing in objects.items():
-        for variable in checkpoint.variables(thing) if hasattr(thing, "variables") else ():
-            if not finite(variable):
-                return f"{name}'s {variable.path}"
+        found = checkpoint.variables(thing) if hasattr(thing, "variables") else [thing]
+        for variable in found:
+            if hasattr(variable, "assign") and not finite(variable):
+                return name if variable is thing else f"{name}'s {variable.path}"
     return None

@@ -103,7 +103,7 @@ def block_function(model, stream, strategy, jit):
         def body(i):
             strategy.run(replica_step, args=(i,))
             return (i + 1,)
-        tf.while_loop(lambda i: i < last, body, (first,))
+        tf.while_loop(lambda i: i < last, body, (first,), parallel_iterations=1)
         return model.get_metrics_result()
     return lambda first, last: block(tf.constant(first, tf.int64), tf.constant(last, tf.int64))
 
@@ -141,7 +141,7 @@ class Keeper(keras.callbacks.Callback):
         first = min(max(first, self.progress.updates), self.cursor)
         logs = self.block(first, first) if first == self.cursor else None
         while first < self.cursor:
-            last = min(first + self.size, self.cursor)
+            last = min(first + self.size, self.cursor, self.progress.due_at)
             started = time.perf_counter()
             logs = self.block(first, last)
             loss = float(logs["loss"])                                   # waits for the device
@@ -169,7 +169,7 @@ class Keeper(keras.callbacks.Callback):
         self.cursor = epoch * self.epoch_updates
         self.epoch_end = min(self.cursor + self.epoch_updates, self.total)
         metrics = self.progress.more.pop("metrics", None)
-        if metrics is not None and self.progress.updates > self.cursor:         # model.fit has just reset them
+        if metrics is not None and self.progress.updates > self.cursor:      # model.fit has just reset them
             self.assign_metrics(metrics)
 
     def on_test_begin(self, logs=None):
@@ -207,9 +207,9 @@ class Keeper(keras.callbacks.Callback):
             variable.assign(value)
 
     def not_finite(self, first, last):
-        """Runs the updates since the last checkpoint again, up to the one that failed, and says what it saw."""
-        print(f"\nthe loss is not finite; looking for the layer, from update {self.progress.saved_at or 0} on",
-              flush=True)
+        """Runs the updates since the last checkpoint again, up to the one that failed, and tells about it."""
+        print("\nthe loss is not finite; looking for the layer, from update "
+              f"{self.progress.saved_at or 0} on", flush=True)
         if self.at_start is None:
             self.progress.restore()
         else:

@@ -1,6 +1,7 @@
 """How far a training is: its history, its checkpoints, and when they are due."""
 import csv
 import io
+import math
 import re
 import time
 from pathlib import Path
@@ -36,10 +37,15 @@ class Progress:
         """Time spent on this training up to now, over all its starts."""
         return time.perf_counter() - self.started
 
+    @property
+    def due_at(self):
+        """The update after which the next checkpoint is due; infinity where time decides."""
+        return (self.saved_at or 0) + self.every_updates if self.every_updates else math.inf
+
     def due(self):
         """Whether the time or the number of updates for another checkpoint has come."""
         if self.every_updates:
-            return self.updates - (self.saved_at or 0) >= self.every_updates
+            return self.updates >= self.due_at
         return time.perf_counter() - self.saved_time >= self.every_seconds
 
     def log(self, row):

@@ -38,7 +38,7 @@ def sum_first(optimizer):
 
     def summed_apply(grads, trainable_variables=None):
         variables = trainable_variables or optimizer._trainable_variables
-        pairs = all_reduce([(gradient, variable) for gradient, variable in zip(grads, variables, strict=True)])
+        pairs = all_reduce(list(zip(grads, variables, strict=True)))
         return apply([gradient for gradient, _ in pairs], trainable_variables)
     optimizer.apply = summed_apply
     inner._all_reduce_sum_gradients = lambda pairs: pairs

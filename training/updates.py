@@ -52,6 +52,8 @@ class Updates:
             told = "" if good is None else f" (it was {good:.6g} at update {self.history[-1]['updates']})"
             variable = diagnosis.wrong_variable(self.progress.objects)
             where = f" First not finite: {variable}." if variable else ""
-            raise FloatingPointError(f"{wrong[0]} became {row[wrong[0]]} by update {update}{told}.{where} "
-                                     "The last checkpoint is kept; a smaller learning rate may help.")
+            kept = self.progress.saved_at
+            kept = "" if kept is None else f" The last checkpoint, of update {kept}, is kept."
+            raise FloatingPointError(
+                f"{wrong[0]} became {row[wrong[0]]} by update {update}{told}.{where}{kept}")
         self.progress.log(row)

@@ -77,18 +77,20 @@ def own_loop(run, data):
         optimizer.apply(tape.gradient(loss, model.trainable_weights), model.trainable_weights)
         return loss
 
-    updates = run.updates(UPDATES, {"model": model, "optimizer": optimizer, "random": random, "memory": memory})
+    trained = {"model": model, "optimizer": optimizer}
+    updates = run.updates(UPDATES, {**trained, "random": random, "memory": memory})
     for i in updates:
         memory.rows.append(random.integers(len(labels), size=20))
         rows = memory.rows[random.integers(len(memory.rows))]
         loss = step(images[rows], labels[rows])
         if (i + 1) % EPOCH == 0:
             updates.log(loss=loss)
-    return {"model": model, "optimizer": optimizer}
+    return trained
 
 
 def train(kind, folder):
-    run = Run(folder, seed=3, deterministic=True, checkpoint_every=7, resume=(folder / "config.json").exists())
+    run = Run(folder, seed=3, deterministic=True, checkpoint_every=7,
+              resume=(folder / "config.json").exists())
     data = digits.load(20, seed=4, size=12)
     if kind == "own":
         trained = own_loop(run, data)
@@ -98,7 +100,7 @@ def train(kind, folder):
                 validate_every=EPOCH, callbacks=callbacks(kind), verbose=0,
                 keep_best="val_accuracy" if kind == "schedule" else None)
         trained = {"model": model}
-    np.savez(folder / "final.npz", *(array for state in checkpoint.snapshot(trained).values() for array in state))
+    np.savez(folder / "final.npz", *sum(checkpoint.snapshot(trained).values(), start=[]))
 
 
 def die_writing(count):

@@ -17,9 +17,9 @@ DEADLINE = 180                 # seconds; only a hanging process comes near it
 
 
 def start(kind, folder, *options):
-    return subprocess.Popen([sys.executable, PROGRAM, kind, folder, *options], stderr=subprocess.PIPE, text=True,
-                            env={**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3",
-                                 "CUDA_VISIBLE_DEVICES": ""})
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.Popen([sys.executable, PROGRAM, kind, folder, *options], env=environment,
+                            stderr=subprocess.PIPE, text=True)
 
 
 def ended(process):
