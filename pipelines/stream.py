@@ -91,9 +91,7 @@ class Stream:
         that divides the batch size.
         """
         part, parts = shard
-        if self.batch_size % parts:
-            raise ValueError(f"the batch size must be a multiple of the {parts} devices. "
-                             f"Received: {self.batch_size}")
+        self.check_divides(parts)
         rows = self.batch_size // parts
         positions = (tf.cast(i, tf.int64) * self.batch_size + tf.cast(part, tf.int64) * rows
                      + tf.range(rows, dtype=tf.int64))
@@ -108,6 +106,12 @@ class Stream:
             seeds = tf.stack([tf.fill([rows], tf.cast(self.seed, tf.int64)), positions], axis=1)
             x = self.augment(x, seeds)
         return x, y
+
+    def check_divides(self, parts):
+        """Raises ValueError if a batch cannot be split into so many equal parts."""
+        if self.batch_size % parts:
+            raise ValueError(f"the batch size must be a multiple of the {parts} devices. "
+                             f"Received: {self.batch_size}")
 
     def _order(self, positions):
         """Positions in the endless walk -> indices in [0, size)."""

@@ -14,13 +14,35 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 def strategy(name="auto"):
-    """The tf.distribute strategy of that name; auto mirrors where there are several GPUs."""
+    """The tf.distribute strategy of that name; auto mirrors where there are several GPUs.
+
+    On the JAX backend auto splits each batch over all its devices (keras.distribution.DataParallel).
+    """
     if name not in STRATEGIES:
         raise ValueError(f"strategy must be one of {', '.join(STRATEGIES)}. Received: {name}")
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        if name not in ("auto", "none"):
+            raise ValueError(f"strategy {name} is of tf.distribute, and Keras runs on {backend} here. Leave "
+                             "--strategy auto, which uses all devices on JAX and one on PyTorch.")
+        if backend == "jax":
+            devices = keras.distribution.list_devices()
+            several = name == "auto" and len(devices) > 1
+            keras.distribution.set_distribution(EvenDataParallel(devices=devices) if several else None)
+        return tf.distribute.get_strategy()
     gpus = tf.config.list_logical_devices("GPU")
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
         return mirrored(tuple(device.name for device in gpus or tf.config.list_logical_devices("CPU")))
     return tf.distribute.get_strategy()
+
+
+class EvenDataParallel(keras.distribution.DataParallel):
+    """Splits a batch over the devices where it divides; an evaluation's last batch may go to all of them."""
+
+    def get_data_layout(self, data_shape):
+        if data_shape[0] % self.device_mesh.devices.size:
+            return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
+        return super().get_data_layout(data_shape)
 
 
 @functools.cache
@@ -42,10 +64,14 @@ def set_precision(name):
 
 def description():
     """The device in words: 'NVIDIA H200 x 2' or 'AMD EPYC, 2 cores'."""
+    if keras.backend.backend() == "jax":
+        import jax
+        if jax.default_backend() != "cpu":
+            return times(jax.devices()[0].device_kind, len(jax.devices()))
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
-        return f"{name} x {len(gpus)}" if len(gpus) > 1 else name
+        return times(name, len(gpus))
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -54,6 +80,10 @@ def description():
         model = names[0] if names else model
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{model}, {cores} core{'s' if cores > 1 else ''}"
+
+
+def times(name, count):
+    return f"{name} x {count}" if count > 1 else name
 
 
 def environment():

@@ -2,6 +2,7 @@
 import contextlib
 import math
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -39,7 +40,7 @@ def first_not_finite(model, inputs, labels):
     """The first weight, output or gradient of a compiled model that is NaN or infinite, in words, or None.
 
     One forward and backward pass as in training, without an update: outputs in the order in
-    which the layers are called, then the loss, then gradients from the loss backwards.
+    which the layers are called, then the loss, then (on TensorFlow) gradients from the loss backwards.
     """
     for weight in model.weights:
         if not finite(weight):
@@ -47,24 +48,27 @@ def first_not_finite(model, inputs, labels):
     if not finite(inputs):
         return "the inputs of the batch"
     outputs = []
-    with tf.GradientTape() as tape, recorded(model, outputs):
+    tape = tf.GradientTape() if keras.backend.backend() == "tensorflow" else None
+    with tape or contextlib.nullcontext(), recorded(model, outputs):
         predicted = model(inputs, training=True)
         loss = model.compute_loss(x=inputs, y=labels, y_pred=predicted, training=True)
     for layer, output in outputs:
-        if not all(map(finite, tf.nest.flatten(output))):
+        if not all(map(finite, keras.tree.flatten(output))):
             return f"the output of layer {layer.path or layer.name} ({type(layer).__name__})"
     if not finite(loss):
         return "the loss, of outputs that are all finite"
+    if tape is None:
+        return None
     variables = model.trainable_variables
     gradients = tape.gradient(loss, [variable.value for variable in variables])
     for variable, gradient in reversed(list(zip(variables, gradients, strict=True))):
-        if gradient is not None and not finite(tf.convert_to_tensor(gradient)):
+        if gradient is not None and not finite(gradient):
             return f"the gradient of {variable.path}"
     return None
 
 
 def finite(values):
-    values = np.asarray(values)
+    values = keras.ops.convert_to_numpy(values)
     return values.dtype.kind in "iub" or bool(np.isfinite(values.astype(np.float32)).all())
 
 

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training import checkpoint, diagnosis, replicas
+from training import checkpoint, replicas
 from training.interruption import StopRequest
+from training.keeper import Keeper
 from training.progress import EVERY, Progress
 
 BLOCK_SECONDS = 0.5            # a request to stop is heard between blocks; a block is at least one update
@@ -43,29 +44,26 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
     updates = updates or epochs * epoch_updates
     epoch_updates = min(epoch_updates, updates)
     epochs = math.ceil(updates / epoch_updates)
+    objects = {"model": model, **({"random": TorchRandom()} if keras.backend.backend() == "torch" else {})}
+    progress = Progress(folder, objects, every=checkpoint_every)
+    arguments = {"updates": updates, "epoch_updates": epoch_updates, "keep_best": keep_best, "mode": mode}
     replicas.prepare(model.optimizer, strategy)
-
     with strategy.scope():
-        inputs, labels = stream.batch(0)
-        logged = list(model.test_on_batch(inputs[:1], labels[:1], return_dict=True))   # builds the metrics
-        model.reset_metrics()
-        model.optimizer.build(model.trainable_variables)
-    logged += [f"val_{name}" for name in logged] if validation is not None else []
+        logged = build(model, stream, validation)
     if keep_best and keep_best not in logged:
         raise ValueError(f"keep_best must be one of {', '.join(logged)}. Received: {keep_best}")
-    progress = Progress(folder, {"model": model}, every=checkpoint_every)
     with StopRequest() as stop:
-        keeper = Keeper(model, stream, strategy, progress, stop, callbacks, updates=updates,
-                        epoch_updates=epoch_updates, keep_best=keep_best, mode=mode, jit=jit)
+        if keras.backend.backend() == "tensorflow":
+            keeper = Blocks(model, stream, progress, stop, callbacks, strategy=strategy, jit=jit, **arguments)
+        else:
+            keeper = Steps(model, stream, progress, stop, callbacks, **arguments)
         progress.restore()
-        model.steps_per_execution = steps_per_execution or min(100, max(1, epoch_updates // 20))
-        model.train_function = keeper.train_function
         everything = [*callbacks, keeper]
         if keeper.finished:
             end_again(model, everything)
         else:
-            model.fit(tf.data.Dataset.from_tensors(np.zeros(strategy.num_replicas_in_sync)).repeat(),
-                      steps_per_epoch=epoch_updates, initial_epoch=len(progress.history), epochs=epochs,
+            data = keeper.prepare(steps_per_execution or min(100, max(1, epoch_updates // 20)))
+            model.fit(data, steps_per_epoch=epoch_updates, initial_epoch=len(progress.history), epochs=epochs,
                       validation_data=None if validation is None else validation.dataset(),
                       callbacks=everything, shuffle=False, verbose=verbose)
         if keep_best:
@@ -74,6 +72,21 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
         if stop.asked:
             raise stop.error("the training is complete")
     return progress.history
+
+
+def build(model, stream, validation):
+    """Builds metrics and optimizer, whose variables a checkpoint needs; the names of all logged values."""
+    logged = list(model.test_on_batch(*batch(stream, 0), return_dict=True))
+    model.reset_metrics()
+    model.optimizer.build(model.trainable_variables)
+    return logged + ([f"val_{name}" for name in logged] if validation is not None else [])
+
+
+def batch(stream, i):
+    """Batch i, as NumPy arrays where Keras does not run on TensorFlow."""
+    if keras.backend.backend() == "tensorflow":
+        return stream.batch(i)
+    return tuple(np.asarray(values) for values in stream.batch(i))
 
 
 def end_again(model, callbacks):
@@ -108,51 +121,38 @@ def block_function(model, stream, strategy, jit):
     return lambda first, last: block(tf.constant(first, tf.int64), tf.constant(last, tf.int64))
 
 
-class Keeper(keras.callbacks.Callback):
-    """Runs the updates in blocks, and saves what must survive between them.
+class Blocks(Keeper):
+    """Stands in for Keras's train function: updates in blocks, so short that a request to stop is heard."""
 
-    Stands in for Keras's train function, and comes after all other callbacks, whose state
-    it keeps.
-    """
-
-    def __init__(self, model, stream, strategy, progress, stop, callbacks, *, updates, epoch_updates,
-                 keep_best, mode, jit):
-        super().__init__()
-        if mode not in ("max", "min"):
-            raise ValueError(f'mode must be "max" or "min". Received: {mode!r}')
-        self.set_model(model)
-        self.stream, self.progress, self.stop, self.others = stream, progress, stop, callbacks
-        self.total, self.epoch_updates, self.keep_best = updates, epoch_updates, keep_best
-        self.sign = 1 if mode == "max" else -1
-        self.block = block_function(model, stream, strategy, jit)
+    def __init__(self, model, stream, progress, stop, callbacks, *, strategy, jit, **options):
+        super().__init__(model, stream, progress, stop, callbacks, **options)
+        self.again = block_function(model, stream, strategy, jit)
+        self.replicas = strategy.num_replicas_in_sync
         self.size, self.traced = 1, False           # updates in a block; whether its time means anything
-        self.at_start = checkpoint.snapshot(progress.objects)
-        self.metrics_of_epoch = None
 
-    @property
-    def finished(self):
-        return self.progress.more.get("stopped", False) or (
-            bool(self.progress.history) and self.progress.history[-1]["updates"] == self.total)
+    def prepare(self, steps_per_execution):
+        """The data set that model.fit walks through: empty, because the blocks make their own batches."""
+        self.model.steps_per_execution = steps_per_execution
+        self.model.train_function = self.train_function
+        return tf.data.Dataset.from_tensors(np.zeros(self.replicas)).repeat()
+
+    def once(self, i):
+        return self.again(i, i + 1)
 
     def train_function(self, _iterator):
         """One call of Keras's loop: up to steps_per_execution updates, none that a resumed run has done."""
         first = self.cursor
         self.cursor = min(first + self.model.steps_per_execution, self.epoch_end)
         first = min(max(first, self.progress.updates), self.cursor)
-        logs = self.block(first, first) if first == self.cursor else None
+        logs = self.again(first, first) if first == self.cursor else None
         while first < self.cursor:
             last = min(first + self.size, self.cursor, self.progress.due_at)
             started = time.perf_counter()
-            logs = self.block(first, last)
+            logs = self.again(first, last)
             loss = float(logs["loss"])                                   # waits for the device
             self.measure(last - first, time.perf_counter() - started)
-            if not math.isfinite(loss):
-                self.not_finite(first, last)
-            self.progress.updates = first = last
-            if self.stop.asked or self.progress.due():
-                self.save()
-            if self.stop.asked:
-                raise self.stop.error(f"saved at update {last} of {self.total}")
+            self.passed(first, last, loss)
+            first = last
         return logs
 
     def measure(self, updates, seconds):
@@ -161,80 +161,72 @@ class Keeper(keras.callbacks.Callback):
             self.size = max(1, min(10 * self.size, round(updates * BLOCK_SECONDS / max(seconds, 1e-6))))
         self.traced = True
 
-    def on_train_begin(self, logs=None):
-        for callback, state in zip(self.others, self.progress.more.get("callbacks", ()), strict=False):
-            give_state(callback, state)
 
-    def on_epoch_begin(self, epoch, logs=None):
-        self.cursor = epoch * self.epoch_updates
-        self.epoch_end = min(self.cursor + self.epoch_updates, self.total)
-        metrics = self.progress.more.pop("metrics", None)
-        if metrics is not None and self.progress.updates > self.cursor:      # model.fit has just reset them
-            self.assign_metrics(metrics)
+class Steps(Keeper):
+    """Keras's own train function, on JAX and PyTorch: one update at a time, those already done left out."""
 
-    def on_test_begin(self, logs=None):
-        self.metrics_of_epoch = self.metrics_now()            # before the validation resets them
+    def prepare(self, steps_per_execution):
+        self.every = steps_per_execution                   # updates between two looks at the loss
+        distribution = keras.distribution.distribution()
+        self.stream.check_divides(distribution.device_mesh.devices.size if distribution else 1)
+        self.model.train_function = None                   # that of an earlier fit
+        self.model.make_train_function()
+        self.model.train_function = self.skipping(self.model.train_function)
+        first = len(self.progress.history) * self.epoch_updates
+        # The last epoch may be cut short; Keras asks for a whole one.
+        return tf.data.Dataset.range(first, self.total + self.epoch_updates).map(self.stream.batch).prefetch(2)
 
-    def on_test_batch_end(self, batch, logs=None):
-        if self.stop.asked:
-            self.assign_metrics(self.metrics_of_epoch)
-            self.save()
-            raise self.stop.error(f"saved at update {self.progress.updates} of {self.total}")
+    def skipping(self, function):
+        """PyTorch's train function is data -> logs; JAX's (state, iterator over data) -> (logs, state)."""
+        def skip_or_update(*state_and_data):
+            self.cursor += 1
+            if self.progress.updates < self.cursor <= self.epoch_end:
+                if "random" in self.progress.objects:
+                    self.progress.objects["random"].before_update()
+                return function(*state_and_data)
+            if len(state_and_data) == 1:
+                return {}
+            next(state_and_data[1])
+            return {}, state_and_data[0]
+        return skip_or_update
 
-    def on_epoch_end(self, epoch, logs=None):
-        row = {"epoch": epoch + 1, "updates": self.progress.updates,
-               **{name: float(value) for name, value in logs.items()}}
-        if self.keep_best:
-            value, best = row[self.keep_best], self.progress.best
-            if best is None or self.sign * value > self.sign * best["value"]:
-                self.progress.best = self.progress.checkpoints.save_best(
-                    epoch + 1, value, checkpoint.snapshot({"model": self.model})["model"])
-        self.progress.more["stopped"] = self.model.stop_training
-        self.progress.log(row)
-        self.save()
+    def on_train_batch_end(self, batch, logs=None):
+        last = min(self.cursor, self.epoch_end)
+        waiting = last - self.progress.updates
+        if waiting > 0 and (waiting >= self.every or last in (self.epoch_end, self.progress.due_at)
+                            or self.stop.asked or self.progress.due()):
+            self.passed(self.progress.updates, last, float(logs["loss"]))
 
-    def save(self):
-        self.progress.more["callbacks"] = [state_of_callback(callback) for callback in self.others]
-        self.progress.more["metrics"] = self.metrics_now()
-        self.progress.save()
-        self.at_start = None
+    def again(self, first, last):
+        for i in range(first, last):
+            self.once(i)
 
-    def metrics_now(self):
-        return [keras.ops.convert_to_numpy(variable) for variable in self.model.metrics_variables]
-
-    def assign_metrics(self, values):
-        for variable, value in zip(self.model.metrics_variables, values, strict=True):
-            variable.assign(value)
-
-    def not_finite(self, first, last):
-        """Runs the updates since the last checkpoint again, up to the one that failed, and tells about it."""
-        print("\nthe loss is not finite; looking for the layer, from update "
-              f"{self.progress.saved_at or 0} on", flush=True)
-        if self.at_start is None:
-            self.progress.restore()
-        else:
-            checkpoint.restore(self.progress.objects, self.at_start)
-            self.progress.updates = 0
-        saved_at = self.progress.updates
-        first = max(saved_at, first - 1)                    # one more, whose gradient may have done it
-        self.block(saved_at, first)
-        told = diagnosis.trace(first, last, update=lambda i: self.block(i, i + 1), batch=self.stream.batch,
-                               model=self.model)
-        kept = ("No checkpoint was due before it" if self.at_start is not None else
-                f"The last checkpoint, of update {saved_at}, is kept")
-        raise FloatingPointError(f"{told} {kept}; a smaller learning rate may help.")
+    def once(self, i):
+        return self.model.train_on_batch(*batch(self.stream, i), return_dict=True)
 
 
-def state_of_callback(callback):
-    """What a callback knows beyond its model, as far as it can be stored: numbers, text, arrays."""
-    if hasattr(callback, "get_state"):
-        return callback.get_state()
-    return {name: value for name, value in vars(callback).items()
-            if name not in ("_model", "params", "validation_data") and checkpoint.storable(value)}
+class TorchRandom:
+    """PyTorch's own random generators, from which Keras draws the dropout of a layer without a seed.
 
+    Data loaders draw from them too, and not as often in a resumed run: the state of a
+    checkpoint is therefore put in place just before the next update.
+    """
 
-def give_state(callback, state):
-    if hasattr(callback, "set_state"):
-        callback.set_state(state)
-    else:
-        vars(callback).update(state)
+    def __init__(self):
+        self.waiting = None
+
+    def get_state(self):
+        import torch
+        self.waiting = {"cpu": torch.get_rng_state().numpy(),
+                        "cuda": [state.numpy() for state in torch.cuda.get_rng_state_all()]}
+        return self.waiting
+
+    def set_state(self, state):
+        self.waiting = state
+
+    def before_update(self):
+        import torch
+        if self.waiting is not None:
+            torch.set_rng_state(torch.from_numpy(self.waiting["cpu"]))
+            torch.cuda.set_rng_state_all([torch.from_numpy(value) for value in self.waiting["cuda"]])
+            self.waiting = None

@@ -1,0 +1,125 @@
+"""The callback that runs beside model.fit: counts updates, saves what must survive, stops when asked."""
+import math
+
+import keras
+
+from training import checkpoint, diagnosis
+
+
+class Keeper(keras.callbacks.Callback):
+    """Keeps a training's progress; a subclass for each way of making updates calls passed().
+
+    It comes after all other callbacks, whose state it keeps.
+    """
+
+    def __init__(self, model, stream, progress, stop, callbacks, *, updates, epoch_updates, keep_best, mode):
+        super().__init__()
+        if mode not in ("max", "min"):
+            raise ValueError(f'mode must be "max" or "min". Received: {mode!r}')
+        self.set_model(model)
+        self.stream, self.progress, self.stop, self.others = stream, progress, stop, callbacks
+        self.total, self.epoch_updates, self.keep_best = updates, epoch_updates, keep_best
+        self.sign = 1 if mode == "max" else -1
+        self.at_start = checkpoint.snapshot(progress.objects)
+        self.metrics_of_epoch = None
+
+    @property
+    def finished(self):
+        return self.progress.more.get("stopped", False) or (
+            bool(self.progress.history) and self.progress.history[-1]["updates"] == self.total)
+
+    def again(self, first, last):
+        """Makes the updates [first, last) once more."""
+        raise NotImplementedError
+
+    def once(self, i):
+        """Makes update i and returns its metrics."""
+        raise NotImplementedError
+
+    def passed(self, first, last, loss):
+        """To be called after the updates [first, last), with the mean loss of the epoch up to there."""
+        if not math.isfinite(loss):
+            self.not_finite(first, last)
+        self.progress.updates = last
+        if self.stop.asked or self.progress.due():
+            self.save()
+        if self.stop.asked:
+            raise self.stop.error(f"saved at update {last} of {self.total}")
+
+    def on_train_begin(self, logs=None):
+        for callback, state in zip(self.others, self.progress.more.get("callbacks", ()), strict=False):
+            give_state(callback, state)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.cursor = epoch * self.epoch_updates
+        self.epoch_end = min(self.cursor + self.epoch_updates, self.total)
+        metrics = self.progress.more.pop("metrics", None)
+        if metrics is not None and self.progress.updates > self.cursor:      # model.fit has just reset them
+            self.assign_metrics(metrics)
+
+    def on_test_begin(self, logs=None):
+        self.metrics_of_epoch = self.metrics_now()            # before the validation resets them
+
+    def on_test_batch_end(self, batch, logs=None):
+        if self.stop.asked:
+            self.assign_metrics(self.metrics_of_epoch)
+            self.save()
+            raise self.stop.error(f"saved at update {self.progress.updates} of {self.total}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {"epoch": epoch + 1, "updates": self.progress.updates,
+               **{name: float(value) for name, value in logs.items()}}
+        if self.keep_best:
+            value, best = row[self.keep_best], self.progress.best
+            if best is None or self.sign * value > self.sign * best["value"]:
+                self.progress.best = self.progress.checkpoints.save_best(
+                    epoch + 1, value, checkpoint.snapshot({"model": self.model})["model"])
+        self.progress.more["stopped"] = self.model.stop_training
+        self.progress.log(row)
+        self.save()
+
+    def save(self):
+        assert self.model is not None                 # on JAX, asking for the model also updates it
+        self.progress.more["callbacks"] = [state_of_callback(callback) for callback in self.others]
+        self.progress.more["metrics"] = self.metrics_now()
+        self.progress.save()
+        self.at_start = None
+
+    def metrics_now(self):
+        return [keras.ops.convert_to_numpy(variable) for variable in self.model.metrics_variables]
+
+    def assign_metrics(self, values):
+        for variable, value in zip(self.model.metrics_variables, values, strict=True):
+            variable.assign(value)
+
+    def not_finite(self, first, last):
+        """Runs the updates since the last checkpoint again, up to the one that failed, and tells about it."""
+        print("\nthe loss is not finite; looking for the layer, from update "
+              f"{self.progress.saved_at or 0} on", flush=True)
+        if self.at_start is None:
+            self.progress.restore()
+        else:
+            checkpoint.restore(self.progress.objects, self.at_start)
+            self.progress.updates = 0
+        saved_at = self.progress.updates
+        first = max(saved_at, first - 1)                    # one more, whose gradient may have done it
+        self.again(saved_at, first)
+        told = diagnosis.trace(first, last, update=self.once, batch=self.stream.batch, model=self.model)
+        kept = ("No checkpoint was due before it" if self.at_start is not None else
+                f"The last checkpoint, of update {saved_at}, is kept")
+        raise FloatingPointError(f"{told} {kept}; a smaller learning rate may help.")
+
+
+def state_of_callback(callback):
+    """What a callback knows beyond its model, as far as it can be stored: numbers, text, arrays."""
+    if hasattr(callback, "get_state"):
+        return callback.get_state()
+    return {name: value for name, value in vars(callback).items()
+            if name not in ("_model", "params", "validation_data") and checkpoint.storable(value)}
+
+
+def give_state(callback, state):
+    if hasattr(callback, "set_state"):
+        callback.set_state(state)
+    else:
+        vars(callback).update(state)
