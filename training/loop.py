@@ -174,7 +174,8 @@ class Steps(Keeper):
         self.model.train_function = self.skipping(self.model.train_function)
         first = len(self.progress.history) * self.epoch_updates
         # The last epoch may be cut short; Keras asks for a whole one.
-        return tf.data.Dataset.range(first, self.total + self.epoch_updates).map(self.stream.batch).prefetch(2)
+        numbers = tf.data.Dataset.range(first, self.total + self.epoch_updates)
+        return numbers.map(self.stream.batch).prefetch(2)
 
     def skipping(self, function):
         """PyTorch's train function is data -> logs; JAX's (state, iterator over data) -> (logs, state)."""
