@@ -40,8 +40,8 @@ def main(arguments):
                 return status
             what = f"worker {index} {ending(status)}"
             if restart < options.restarts:
-                print(f"launch: {what}; all workers start again ({restart + 1} of at most {options.restarts})",
-                      file=sys.stderr, flush=True)
+                count = f"{restart + 1} of at most {options.restarts}"
+                print(f"launch: {what}; all workers start again ({count})", file=sys.stderr, flush=True)
     where = f" Go on with the same command and --resume --run-dir {folder}" if folder else ""
     print(f"error: {what}, after {options.restarts} restarts.{where}", file=sys.stderr)
     return 128 - status if status < 0 else status
@@ -51,7 +51,7 @@ def read(arguments):
     """(options, command) of a command line with -- between them; ends the process if there is none."""
     parser = argparse.ArgumentParser(
         prog="python -m training.launch", usage="%(prog)s --workers N [options] -- COMMAND",
-        description="Trains with several processes on this machine. For several machines see docs/cluster.md.")
+        description="Trains with several processes on this machine. For several machines: docs/cluster.md.")
     parser.add_argument("--workers", type=int, required=True, metavar="N", help="processes to start")
     parser.add_argument("--restarts", type=int, default=3, metavar="R",
                         help="start all again when one dies, at most so often (default: 3)")
@@ -224,7 +224,7 @@ def die_with_parent():
 
 
 def free_ports(count):
-    """Ports that nothing listens on now. Should another take one first, its worker fails and all start again."""
+    """Ports that nothing listens on. Should another take one first, its worker fails and all start again."""
     with contextlib.ExitStack() as sockets:
         opened = [sockets.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [one.getsockname()[1] for one in opened]

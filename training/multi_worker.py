@@ -60,6 +60,11 @@ class LostPeer(ConnectionError):
     status = LOST_PEER_STATUS
 
 
+class PortInUse(OSError):
+    """Another process listens on this worker's port; started again with other ports all may go well."""
+    status = LOST_PEER_STATUS
+
+
 @functools.cache
 def cluster():
     """Joins the workers that the environment names and returns the Cluster; later calls return the same.
@@ -68,8 +73,8 @@ def cluster():
     until all are there, at most JOIN_TIMEOUT. To be called before anything else makes
     TensorFlow initialise its devices. Where all addresses are loopback ones, the port is
     open on loopback only (Linux), but for the moment of TensorFlow's own start.
-    Raises ValueError for missing or bad settings, OSError for a port in use, LostPeer if
-    a worker does not come, RuntimeError for an untested Keras or a call that is too late.
+    Raises ValueError for missing or bad settings, PortInUse, LostPeer if a worker does not
+    come, RuntimeError for an untested Keras or a call that is too late.
     """
     addresses, index = members(os.environ)
     apply()
@@ -82,7 +87,7 @@ def cluster():
     finally:
         faulthandler.cancel_dump_traceback_later()
         if threading.current_thread() is threading.main_thread():
-            for number, handler in handlers.items():         # TensorFlow has put its own in place of SIGTERM's
+            for number, handler in handlers.items():         # TensorFlow has put its own in SIGTERM's place
                 signal.signal(number, handler)
     if all(map(is_loopback, addresses)):
         close_other_interfaces(port_of(addresses[index]))
@@ -110,7 +115,7 @@ def joined_strategy(addresses, index):
 
 
 def tf_context():
-    from tensorflow.python.eager import context              # not public, and the only door to these settings
+    from tensorflow.python.eager import context  # not public, and the only door to these settings
     return context.context()
 
 
@@ -213,7 +218,7 @@ def meet(addresses, index):
 
 
 def listener(addresses, index):
-    """A socket that listens on this worker's port. Raises OSError, in a sentence, if it is in use."""
+    """A socket that listens on this worker's port. Raises PortInUse if it is in use."""
     host, port = host_of(addresses[index]), port_of(addresses[index])
     try:
         if all(map(is_loopback, addresses)):
@@ -223,7 +228,7 @@ def listener(addresses, index):
             return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
         return socket.create_server(("", port))
     except OSError as error:
-        raise OSError(f"worker {index} cannot listen on port {port} ({error.strerror}). "
+        raise PortInUse(f"worker {index} cannot listen on port {port} ({error.strerror}). "
                       "Is another run using it? Choose another port.") from error
 
 
@@ -388,8 +393,9 @@ def apply():
     if not faulty:
         return
     if not keras.__version__.startswith(TESTED_KERAS + "."):
-        raise RuntimeError(f"Keras {keras.__version__} cannot train on several machines ({UPSTREAM}), and the "
-                           f"correction was tested with Keras {TESTED_KERAS} only: install keras=={TESTED_KERAS}.*")
+        raise RuntimeError(f"Keras {keras.__version__} cannot train on several machines ({UPSTREAM}), and "
+                           f"the correction was tested with Keras {TESTED_KERAS} only: "
+                           f"install keras=={TESTED_KERAS}.*")
     reduce_per_replica, build = trainer.reduce_per_replica, trainer.TensorFlowTrainer._maybe_symbolic_build
 
     @functools.wraps(reduce_per_replica)
@@ -406,8 +412,9 @@ def apply():
         for _, _, batches in iterator:
             batch = next(batches)
             break
-        return build(self, data_batch=keras.tree.map_structure(        # shapes and dtypes are all that it needs
-            lambda value: strategy.experimental_local_results(value)[0], batch))
+        mine = keras.tree.map_structure(         # shapes and dtypes are all that the build needs
+            lambda value: strategy.experimental_local_results(value)[0], batch)
+        return build(self, data_batch=mine)
 
     corrected_reduce.corrects = UPSTREAM
     trainer.reduce_per_replica = corrected_reduce

@@ -83,8 +83,8 @@ def fitted(strategy, result):
     result["evaluate"] = model.evaluate(test.dataset(60), return_dict=True, verbose=0)
     predicted, direct = model.predict(test.dataset(60), verbose=0), model(test.inputs, training=False).numpy()
     result["prediction_gap"] = float(np.abs(predicted - direct).max())
-    result["direct"] = {
-        "loss": float(model.loss(test.labels, direct)), "accuracy": float((direct.argmax(1) == test.labels).mean())}
+    result["direct"] = {"loss": float(model.loss(test.labels, direct)),
+                        "accuracy": float((direct.argmax(1) == test.labels).mean())}
 
 
 def train_until(event, cluster, folder):
