@@ -381,10 +381,13 @@ def average_statistics(model, strategy):
 def apply():
     """Makes model.fit, evaluate and predict work under MultiWorkerMirroredStrategy; see UPSTREAM.
 
-    Two faults in keras/src/backend/tensorflow/trainer.py: the symbolic build reduces the
-    per-replica batch, which must be done inside a function, and the per-replica results,
-    which are scalars, are reduced along axis 0. Does nothing where Keras no longer has them.
-    Raises RuntimeError for an untested version of Keras that still has them.
+    Three faults in keras/src/backend/tensorflow/trainer.py: the symbolic build reduces the
+    per-replica batch, which must be done inside a function; the per-replica results, which
+    are scalars, are reduced along axis 0; and with steps_per_execution above 1 the sum over
+    workers is in a function within a tf.cond, where it does not get the key that it is called
+    with ("You must feed a value for placeholder tensor"). Such steps are called one by one.
+    Does nothing where Keras no longer has the second. Raises RuntimeError for an untested
+    version of Keras that still has it.
     """
     from keras.src.backend.tensorflow import trainer
     if hasattr(trainer.reduce_per_replica, "corrects"):
@@ -396,7 +399,8 @@ def apply():
         raise RuntimeError(f"Keras {keras.__version__} cannot train on several machines ({UPSTREAM}), and "
                            f"the correction was tested with Keras {TESTED_KERAS} only: "
                            f"install keras=={TESTED_KERAS}.*")
-    reduce_per_replica, build = trainer.reduce_per_replica, trainer.TensorFlowTrainer._maybe_symbolic_build
+    reduce_per_replica, Trainer = trainer.reduce_per_replica, trainer.TensorFlowTrainer
+    build, make_function = Trainer._maybe_symbolic_build, Trainer._make_function
 
     @functools.wraps(reduce_per_replica)
     def corrected_reduce(values, strategy, reduction):
@@ -416,6 +420,26 @@ def apply():
             lambda value: strategy.experimental_local_results(value)[0], batch)
         return build(self, data_batch=mine)
 
+    @functools.wraps(make_function)
+    def corrected_make_function(self, step_function):
+        function = make_function(self, step_function)
+        if not trainer._collective_all_reduce_multi_worker(self.distribute_strategy):
+            return function
+
+        def one_by_one(iterator):
+            steps, outputs = self.steps_per_execution, None
+            self.steps_per_execution = 1
+            try:
+                for _ in range(steps):
+                    outputs = function(iterator)
+            except (StopIteration, tf.errors.OutOfRangeError):
+                if outputs is None:
+                    raise
+            finally:
+                self.steps_per_execution = steps
+            return outputs
+        return one_by_one
+
     corrected_reduce.corrects = UPSTREAM
     trainer.reduce_per_replica = corrected_reduce
-    trainer.TensorFlowTrainer._maybe_symbolic_build = corrected_build
+    Trainer._maybe_symbolic_build, Trainer._make_function = corrected_build, corrected_make_function

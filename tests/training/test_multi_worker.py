@@ -91,6 +91,7 @@ def check_fit(found):
         assert result["fit"] == found[0]["fit"]
         assert result["fit"]["loss"][1] < result["fit"]["loss"][0]
         assert result["evaluate"] == pytest.approx(result["direct"], abs=1e-5)
+        assert result["evaluate_by_3"] == pytest.approx(result["direct"], abs=1e-5)
         assert result["prediction_gap"] < 1e-5
         assert result["moving_before"] != found[result["index"] - 1]["moving_before"]
         for before, after in zip(zip(*(one["moving_before"] for one in found), strict=True),
@@ -263,7 +264,7 @@ def test_other_interfaces_are_closed():
 
 
 def test_the_correction_knows_its_keras(monkeypatch):
-    monkeypatch.setattr(program.trainer, "reduce_per_replica", program.uncorrected[0])
+    monkeypatch.setattr(program.trainer, "reduce_per_replica", program.UNCORRECTED[0])
     monkeypatch.setattr(keras, "__version__", "3.99.0")
     with pytest.raises(RuntimeError, match=r"Keras 3.99.0 cannot train on several machines \(http.*20585"):
         multi_worker.apply()
