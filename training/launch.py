@@ -101,10 +101,11 @@ def option(command, name):
 def run(command, options, signals):
     """Runs all workers once, to the end of all: (index of the one that decided, its status or -signal).
 
-    After the first that fails, and after a signal to this process, the others get SIGTERM
-    (or that signal), and SIGKILL when the grace is over.
+    A signal to this process goes to all workers. After the first that fails, the others
+    notice by themselves that they lost it, and say so; whoever has not ended after a sixth
+    of the grace gets SIGTERM, and after the grace, as after a signal, SIGKILL.
     """
-    workers, decided, deadline = [], None, None
+    workers, decided, ends = [], None, []                    # ends: [(time, signal for those who still run)]
     ports = free_ports(options.workers)
     try:
         for index in range(options.workers):
@@ -113,22 +114,22 @@ def run(command, options, signals):
             except OSError as error:
                 fail(f"the command cannot be started: {command[0]}: {error.strerror}")
         while any(worker.running for worker in workers):
-            received = signals.wait(None if deadline is None else deadline - time.monotonic())
+            received = signals.wait(ends[0][0] - time.monotonic() if ends else None)
             for number in received - {signal.SIGCHLD}:
                 decided = 0, 128 + number
-                deadline = deadline or time.monotonic() + options.grace
+                ends = ends[-1:] or [(time.monotonic() + options.grace, signal.SIGKILL)]
                 for worker in workers:
                     worker.send(signal.SIGTERM if number == signal.SIGHUP else number)
             failed = [(worker.index, worker.status) for worker in workers if worker.status]
             if failed and decided is None:
                 # Those that lost a peer follow another's end.
                 decided = min(failed, key=lambda one: one[1] == LOST_PEER_STATUS)
-                deadline = time.monotonic() + options.grace
+                ends = [(time.monotonic() + options.grace / 6, signal.SIGTERM),
+                        (time.monotonic() + options.grace, signal.SIGKILL)]
+            if ends and time.monotonic() >= ends[0][0]:
                 for worker in workers:
-                    worker.send(signal.SIGTERM)
-            if deadline is not None and time.monotonic() >= deadline:
-                for worker in workers:
-                    worker.send(signal.SIGKILL)
+                    worker.send(ends[0][1])
+                ends = ends[1:] or [(time.monotonic() + 60, signal.SIGKILL)]
         return decided or (0, 0)
     finally:
         for worker in workers:

@@ -29,7 +29,7 @@ deadline = time.monotonic() + 30
 while not (FOLDER / f"0-{START}").exists() and time.monotonic() < deadline:    # the chief first
     time.sleep(0.01)
 def forever():
-    print("ready", INDEX, file=sys.stderr, flush=True)
+    os.write(2, f"ready {INDEX}\\n".encode())                   # in one piece
     while True:
         signal.pause()
 """
@@ -42,7 +42,7 @@ def launched(folder, then, *options, arguments=(), workers=2):
     environment = {name: value for name, value in os.environ.items()
                    if name not in ("TF_CONFIG", "NCCL_SOCKET_IFNAME")}
     process = subprocess.Popen(
-        [sys.executable, "-m", "training.launch", "--workers", str(workers), *options, "--",
+        [sys.executable, "-m", "training.launch", "--workers", str(workers), "--grace", "1", *options, "--",
          sys.executable, folder / "worker.py", folder, *arguments],
         cwd=ROOT, env={**environment, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True)
@@ -69,13 +69,12 @@ def started(folder, index):
 
 def read_until(process, lines):
     """Reads the launcher's stderr until all these lines have come."""
-    missing, seen = set(lines), ""
-    while missing:
-        assert select.select([process.stderr], [], [], 30)[0], f"{missing} did not come: {seen}"
-        line = process.stderr.readline()
-        assert line, f"the launcher ended: {seen}"
-        seen += line
-        missing.discard(line.strip())
+    seen = ""
+    while not set(lines) <= set(seen.splitlines()):
+        assert select.select([process.stderr], [], [], 30)[0], f"{lines} did not come: {seen}"
+        part = os.read(process.stderr.fileno(), 4096).decode()
+        assert part, f"the launcher ended: {seen}"
+        seen += part
 
 
 def test_each_worker_has_its_place_and_the_chief_is_read(tmp_path):
@@ -138,7 +137,7 @@ def told(number, frame):
 signal.signal({int(number)}, told)
 forever()
 """
-    with launched(tmp_path, then, "--grace", "1") as process:
+    with launched(tmp_path, then) as process:
         read_until(process, ["ready 0", "[1] ready 1"])
         process.send_signal(number)
         assert outcome(process)[0] == 128 + number
