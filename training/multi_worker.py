@@ -46,6 +46,14 @@ class Cluster:
         """Whether this worker writes the run folder."""
         return self.index == 0
 
+    def any(self, flag):
+        """Whether flag is true on any worker; all call it at the same point of their training.
+
+        A signal to stop reaches workers at different updates: they must agree on the last.
+        """
+        with lost_peers(self):
+            return bool(self.strategy.reduce("SUM", tf.constant(float(flag)), axis=None) > 0)
+
     def wait(self, name, seconds=3600):
         """Returns when every worker has called it with this name, which serves once.
 

@@ -72,6 +72,7 @@ def check_training(count, folder, found):
     """Against one worker on the same global batch, in this process."""
     one, history = program.trained(tf.distribute.get_strategy(), folder / "one" / "checkpoints")
     for index, result in enumerate(found):
+        assert result["any"] == [True, False]                # the last alone said so first
         assert (result["index"], result["workers"], result["chief"]) == (index, count, index == 0)
         with np.load(folder / f"weights-{index}.npz") as weights:
             gaps = [np.abs(weights[name] - mine).max()
