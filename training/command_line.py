@@ -26,7 +26,7 @@ class RunFlags:
     run_dir: str = ""        # folder of this run; by default runs/<recipe>-<time>
     resume: bool = False     # go on with the run in --run-dir, as it was configured
     evaluate: bool = False   # measure the finished run in --run-dir once more, and write nothing
-    strategy: Literal["auto", "none", "mirrored"] = "auto"    # devices; auto: all GPUs, else one device
+    strategy: Literal["auto", "none", "mirrored", "multi_worker"] = "auto"   # auto: all GPUs, else one device
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     jit: Literal["auto", "on", "off"] = "auto"                # XLA; auto is off on CPUs, where it was slower
     checkpoint_every: str = "10m"   # updates (500) or time (30s, 10m, 1h) between checkpoints in an epoch
@@ -68,8 +68,8 @@ def launch(main, Config, *, named=None, flag="config", smoke=None, compare=None)
             if compare is not None:
                 compare(run, results)
             run.finish(results)
-            from training import report
-            report.write(run.folder)
+            write_report(run)
+        run.wait_for_all()
         print(f"\nrun folder  {run.folder}\nreport      {run.folder / 'report.html'}")
 
 
@@ -157,6 +157,8 @@ def saved_run(flags, arguments, Config, recipe):
     if saved["recipe"] != recipe:
         raise ValueError(f"{flags.run_dir} holds a run of {saved['recipe']}, not of {recipe}")
     kept = dataclasses.replace(RunFlags(), **{name: saved[name] for name in KEPT if name in saved})
+    if flags.evaluate and kept.strategy == "multi_worker":
+        kept = dataclasses.replace(kept, strategy="auto")
     merged, _ = from_arguments(RunFlags, kept, arguments)
     if merged.seed != kept.seed:
         raise ValueError(f"the run in {flags.run_dir} has seed {kept.seed}, which cannot change on the way. "
@@ -291,8 +293,9 @@ def finish(main, run, config):
 
 
 def write_report(run):
-    from training import report
-    report.write(run.folder)
+    if run.writes:
+        from training import report
+        report.write(run.folder)
 
 
 def shown(value):
@@ -337,7 +340,7 @@ def plain_errors(debug=False):
     except Exception as error:
         if debug:
             raise
-        fail(sentence(error))
+        fail(sentence(error), getattr(error, "status", 2))
 
 
 @contextlib.contextmanager

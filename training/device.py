@@ -9,7 +9,9 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-STRATEGIES = ("auto", "none", "mirrored")
+from training import multi_worker
+
+STRATEGIES = ("auto", "none", "mirrored", "multi_worker")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -30,6 +32,8 @@ def strategy(name="auto"):
             several = name == "auto" and len(devices) > 1
             keras.distribution.set_distribution(EvenDataParallel(devices=devices) if several else None)
         return tf.distribute.get_strategy()
+    if name == "multi_worker":                 # before anything else makes TensorFlow look at its devices
+        return multi_worker.cluster().strategy
     gpus = tf.config.list_logical_devices("GPU")
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
         return mirrored(tuple(device.name for device in gpus or tf.config.list_logical_devices("CPU")))

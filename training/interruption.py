@@ -62,4 +62,4 @@ class StopRequest:
 
     def error(self, message=""):
         """The exception that ends the run, as the signal would have."""
-        return (Terminated if self.asked == signal.SIGTERM else KeyboardInterrupt)(message)
+        return (KeyboardInterrupt if self.asked == signal.SIGINT else Terminated)(message)

@@ -3,7 +3,7 @@ import math
 
 import keras
 
-from training import checkpoint, diagnosis
+from training import checkpoint, diagnosis, multi_worker
 
 
 class Keeper(keras.callbacks.Callback):
@@ -12,14 +12,16 @@ class Keeper(keras.callbacks.Callback):
     It comes after all other callbacks, whose state it keeps.
     """
 
-    def __init__(self, model, stream, progress, stop, callbacks, *, updates, epoch_updates, keep_best, mode):
+    def __init__(self, model, stream, progress, stop, callbacks, *, updates, epoch_updates, keep_best, mode,
+                 cluster=None):
         super().__init__()
         if mode not in ("max", "min"):
             raise ValueError(f'mode must be "max" or "min". Received: {mode!r}')
         self.set_model(model)
         self.stream, self.progress, self.stop, self.others = stream, progress, stop, callbacks
         self.total, self.epoch_updates, self.keep_best = updates, epoch_updates, keep_best
-        self.sign = 1 if mode == "max" else -1
+        self.sign, self.cluster = 1 if mode == "max" else -1, cluster
+        self.size = 1                              # updates in the next block
         self.at_start = checkpoint.snapshot(progress.objects)
         self.metrics_of_epoch = None
 
@@ -41,10 +43,22 @@ class Keeper(keras.callbacks.Callback):
         if not math.isfinite(loss):
             self.not_finite(first, last)
         self.progress.updates = last
-        if self.stop.asked or self.progress.due():
+        stop, due = self.agreed()
+        if stop or due:
             self.save()
-        if self.stop.asked:
+        if stop:
             raise self.stop.error(f"saved at update {last} of {self.total}")
+
+    def agreed(self):
+        """(whether to stop now, whether to save now), the same for all workers: by the chief's clock.
+
+        The size of their next block, which depends on the time that one took, is the chief's too.
+        """
+        stop, due = self.stop.asked is not None, self.progress.due()
+        if self.cluster is not None:
+            stop, due, self.size = map(round, self.cluster.sums(
+                [stop, *((due, self.size) if self.cluster.is_chief else (0, 0))]))
+        return bool(stop), bool(due)
 
     def on_train_begin(self, logs=None):
         for callback, state in zip(self.others, self.progress.more.get("callbacks", ()), strict=False):
@@ -58,10 +72,11 @@ class Keeper(keras.callbacks.Callback):
             self.assign_metrics(metrics)
 
     def on_test_begin(self, logs=None):
+        self.average_statistics()
         self.metrics_of_epoch = self.metrics_now()            # before the validation resets them
 
     def on_test_batch_end(self, batch, logs=None):
-        if self.stop.asked:
+        if self.stop.asked and self.cluster is None:
             self.assign_metrics(self.metrics_of_epoch)
             self.save()
             raise self.stop.error(f"saved at update {self.progress.updates} of {self.total}")
@@ -79,11 +94,17 @@ class Keeper(keras.callbacks.Callback):
         self.save()
 
     def save(self):
-        assert self.model is not None                 # on JAX, asking for the model also updates it
+        self.average_statistics()
         self.progress.more["callbacks"] = [state_of_callback(callback) for callback in self.others]
         self.progress.more["metrics"] = self.metrics_now()
         self.progress.save()
         self.at_start = None
+
+    def average_statistics(self):
+        """Makes the moving statistics equal that batch normalisation keeps of each replica's own rows."""
+        model = self.model                                # on JAX, asking for the model also updates it
+        if keras.backend.backend() == "tensorflow":
+            multi_worker.average_statistics(model, model.distribute_strategy)
 
     def metrics_now(self):
         return [keras.ops.convert_to_numpy(variable) for variable in self.model.metrics_variables]

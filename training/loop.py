@@ -16,7 +16,7 @@ BLOCK_SECONDS = 0.5            # a request to stop is heard between blocks; a bl
 
 def fit(model, stream, *, folder, strategy, validation=None, epochs=None, updates=None, callbacks=(),
         keep_best=None, mode="max", steps_per_execution=None, validate_every=None, checkpoint_every=EVERY,
-        jit=False, verbose=1):
+        jit=False, cluster=None, verbose=1):
     """Trains with model.fit on a stream's batches and returns the history, a list of rows.
 
     An epoch is validate_every updates, by default one pass over the stream. After each,
@@ -28,6 +28,7 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
     best (mode "max" or "min", the first of equals) are the final ones.
     steps_per_execution: updates per call into Keras's loop, which moves the progress bar
     and looks for a loss that is not finite; by default a twentieth of an epoch, at most 100.
+    cluster: the multi_worker.Cluster, where there are several workers; only its chief writes.
     Raises ValueError for a bad argument, FloatingPointError if the loss is not finite,
     KeyboardInterrupt after a ctrl-C or SIGTERM, when all is saved.
     """
@@ -45,8 +46,9 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
     epoch_updates = min(epoch_updates, updates)
     epochs = math.ceil(updates / epoch_updates)
     objects = {"model": model, **({"random": TorchRandom()} if keras.backend.backend() == "torch" else {})}
-    progress = Progress(folder, objects, every=checkpoint_every)
-    arguments = {"updates": updates, "epoch_updates": epoch_updates, "keep_best": keep_best, "mode": mode}
+    progress = Progress(folder, objects, every=checkpoint_every, writes=cluster is None or cluster.is_chief)
+    arguments = {"updates": updates, "epoch_updates": epoch_updates, "keep_best": keep_best, "mode": mode,
+                 "cluster": cluster}
     replicas.prepare(model.optimizer, strategy)
     with strategy.scope():
         logged = build(model, stream, validation)
@@ -69,7 +71,7 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
         if keep_best:
             checkpoint.restore({"model": model}, {"model": progress.checkpoints.best(progress.best)})
         progress.close()
-        if stop.asked:
+        if keeper.agreed()[0]:
             raise stop.error("the training is complete")
     return progress.history
 
@@ -128,7 +130,7 @@ class Blocks(Keeper):
         super().__init__(model, stream, progress, stop, callbacks, **options)
         self.again = block_function(model, stream, strategy, jit)
         self.replicas = strategy.num_replicas_in_sync
-        self.size, self.traced = 1, False           # updates in a block; whether its time means anything
+        self.traced = False                         # whether the time of a block means anything
 
     def prepare(self, steps_per_execution):
         """The data set that model.fit walks through: empty, because the blocks make their own batches."""

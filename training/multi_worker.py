@@ -46,13 +46,14 @@ class Cluster:
         """Whether this worker writes the run folder."""
         return self.index == 0
 
-    def any(self, flag):
-        """Whether flag is true on any worker; all call it at the same point of their training.
+    def sums(self, values):
+        """The sums of a list of numbers over the workers; all call it at the same point of their training.
 
-        A signal to stop reaches workers at different updates: they must agree on the last.
+        A signal to stop reaches workers at different updates, and clocks differ: what they do
+        next must be decided by all, or they wait for each other without end.
         """
         with lost_peers(self):
-            return bool(self.strategy.reduce("SUM", tf.constant(float(flag)), axis=None) > 0)
+            return self.strategy.reduce("SUM", tf.constant(values, tf.float32), axis=None).numpy().tolist()
 
     def wait(self, name, seconds=3600):
         """Returns when every worker has called it with this name, which serves once.
@@ -336,6 +337,7 @@ def close_other_interfaces(port):
 def lost_peers(cluster):
     """Turns TensorFlow's errors about a dead or silent worker into LostPeer, which names it.
 
+    cluster: None for a run of one process, whose errors pass.
     Whoever waits for that worker in a collective gets the error: at once where its process
     has ended, after PEER_TIMEOUT where it is silent.
     """
@@ -343,6 +345,8 @@ def lost_peers(cluster):
         yield
     except (tf.errors.UnavailableError, tf.errors.DeadlineExceededError, tf.errors.CancelledError,
             tf.errors.AbortedError, tf.errors.FailedPreconditionError, tf.errors.InternalError) as error:
+        if cluster is None:
+            raise
         tasks = [int(number) for number in re.findall(r"/job:worker/(?:replica:0/)?task:(\d+)", str(error))]
         others = [task for task in tasks if task != cluster.index]
         heartbeat = "CoordinationService" in str(error) or "eartbeat" in str(error)

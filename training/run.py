@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training import device, loop, predictions, replicas
+from training import device, loop, multi_worker, predictions, replicas
 from training.files import read_json, replacing, write_json
 from training.progress import EVERY, interval
 from training.updates import Updates
@@ -56,8 +56,13 @@ class Run:
         interval(checkpoint_every)
         if jit not in ("auto", "on", "off"):
             raise ValueError(f"jit must be auto, on or off. Received: {jit}")
+        if jit == "on" and strategy == "multi_worker":
+            raise ValueError("--jit on does not go with --strategy multi_worker: take --jit off")
         self.strategy_name, self.configs = strategy, configs
         self.strategy = device.strategy(strategy)
+        self.cluster = multi_worker.cluster() if strategy == "multi_worker" else None
+        self.writes = self.cluster is None or self.cluster.is_chief
+        self.output = self.folder
         device.set_precision(precision)
         if deterministic:
             tf.config.experimental.enable_op_determinism()
@@ -73,7 +78,11 @@ class Run:
         self.open(values)
 
     def open(self, values):
-        """Makes the folder, or goes on in it."""
+        """Makes the folder, or goes on in it; a worker that is not the chief writes to one of its own."""
+        if not self.writes:
+            self.temporary = tempfile.TemporaryDirectory()
+            self.output = Path(self.temporary.name)
+            return
         if not self.resume:
             refuse_results(self.folder)
         try:
@@ -122,23 +131,30 @@ class Run:
         options.setdefault("checkpoint_every", self.checkpoint_every)
         if self.synchronized:
             replicas.synchronize(model, self.strategy)
-        return loop.fit(model, stream, folder=self.folder, strategy=self.strategy, validation=validation,
-                        jit=self.jit == "on", **options)
+        if not self.writes:
+            options["verbose"] = 0
+        with multi_worker.lost_peers(self.cluster):
+            return loop.fit(model, stream, folder=self.folder, strategy=self.strategy, validation=validation,
+                            jit=self.jit == "on", cluster=self.cluster, **options)
 
     def updates(self, total, objects):
         """A range(total) that resumes, for a loop of the recipe's own; see training.updates.Updates."""
+        if self.cluster is not None:
+            raise ValueError("a recipe with a loop of its own runs on one machine: take another --strategy")
         return Updates(total, objects, folder=self.folder, checkpoint_every=self.checkpoint_every)
 
     def evaluate(self, model, examples, batch_size=500):
         """{"test_loss": ..., "test_accuracy": ...} on a finite split; keeps the logits for the report."""
         data = examples.dataset(batch_size)
-        metrics = model.evaluate(data, return_dict=True, verbose=0)
-        self.keep_predictions(model.predict(data, verbose=0).astype(np.float32), examples)
+        with multi_worker.lost_peers(self.cluster):
+            metrics = model.evaluate(data, return_dict=True, verbose=0)
+            logits = model.predict(data, verbose=0)
+        self.keep_predictions(logits.astype(np.float32), examples)
         return {f"test_{name}": float(value) for name, value in metrics.items()}
 
     def keep_predictions(self, logits, examples):
         mistakes = predictions.kept_mistakes(logits, examples.labels, examples.inputs)
-        with replacing(self.folder / "predictions.npz") as part:
+        with replacing(self.output / "predictions.npz") as part:
             np.savez_compressed(part, logits=logits, labels=examples.labels, **mistakes)
 
     def save(self, model, class_names=(), *, mean=0.0, std=1.0):
@@ -147,24 +163,32 @@ class Run:
         The model takes (pixel / 255 - mean) / std; mean and std are numbers, or one per channel.
         """
         about = {"recipe": self.recipe, "class_names": list(class_names), "mean": mean, "std": std}
-        with replacing(self.folder / MODEL) as part:
+        with replacing(self.output / MODEL) as part:
             model.save(part)
             with zipfile.ZipFile(part, "a") as archive:
                 archive.writestr(ABOUT, json.dumps(about))
 
     def figure(self, name):
         """The path under which a picture of that name belongs."""
-        (self.folder / "figures").mkdir(exist_ok=True)
-        return self.folder / "figures" / f"{name}.png"
+        (self.output / "figures").mkdir(exist_ok=True)
+        return self.output / "figures" / f"{name}.png"
 
     def finish(self, metrics):
         """Writes metrics.json, the sign that the run is complete, and drops the checkpoints."""
+        if not self.writes:
+            return
         environment = read_json(self.folder / ENVIRONMENT)
         write_json(self.folder / ENVIRONMENT, {
             **environment, "seconds": round(time.perf_counter() - self.started, 1),    # since the last start
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")})
         write_json(self.folder / METRICS, metrics)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+
+    def wait_for_all(self):
+        """Returns when all workers have come here: one that ends earlier would seem lost to the others."""
+        if self.cluster is not None:
+            self.cluster.wait("end of the run")
 
 
 class Evaluation(Run):

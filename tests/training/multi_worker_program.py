@@ -128,7 +128,7 @@ def main(folder, what):
     result = {"index": cluster.index, "workers": cluster.workers, "chief": cluster.is_chief,
               "sigterm_is_ours": caught == [signal.SIGTERM]}
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    result["any"] = [cluster.any(cluster.index == cluster.workers - 1), cluster.any(False)]
+    result["sums"] = cluster.sums([cluster.index, 1])
     if "train" in what:
         model, result["history"] = trained(cluster.strategy, folder / f"run{cluster.index}" / "checkpoints")
         np.savez(folder / f"weights-{cluster.index}.npz", *model.get_weights())

@@ -73,7 +73,7 @@ def test_same_seed_same_run_and_another_seed_another(tmp_path, data):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    ({"strategy": "tpu"}, "auto, none, mirrored. Received: tpu"),
+    ({"strategy": "tpu"}, "auto, none, mirrored, multi_worker. Received: tpu"),
     ({"precision": "float8"}, "mixed_bfloat16.*Received: float8"),
     ({"jit": "yes"}, "auto, on or off. Received: yes"),
 ])
