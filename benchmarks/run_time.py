@@ -6,7 +6,8 @@
     memory      MiB of the process after each of 50 fits in a row, run.fit and bare Keras
     jit         milliseconds per update with and without XLA
     devices     milliseconds per update of the same global batch on one device with one and two threads,
-                and on two mirrored logical devices
+                on two mirrored logical devices, and in two workers on loopback
+    allreduce   milliseconds of one sum of that network's gradients over two devices, and over two workers
 Every measurement is a process of its own, and contenders take turns.
 Run:  python benchmarks/run_time.py [PART ...] --repeats 5
 """
@@ -106,11 +107,41 @@ def jit_part(jit, network):
 
 
 def devices_part(contender, network):
+    return run_fit(*NETWORKS[network], strategy=joined(contender))
+
+
+def joined(contender):
+    """The name of a contender's strategy; "mirrored" makes two logical devices of the CPU first."""
     import tensorflow as tf
     if contender == "mirrored":
         tf.config.set_logical_device_configuration(
             tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
-    return run_fit(*NETWORKS[network], strategy="mirrored" if contender == "mirrored" else "none")
+    return {"one": "none", "workers": "multi_worker"}.get(contender, contender)
+
+
+def allreduce_part(contender, network, repeats=200):
+    """Milliseconds of one sum of a network's gradients over all replicas, all packed into one tensor."""
+    import tensorflow as tf
+
+    from training import device
+    strategy = device.strategy(joined(contender))
+    with strategy.scope():
+        weights = compiled(NETWORKS[network][0]).count_params()
+
+    @tf.function
+    def sums(count):
+        def body(i):
+            def replica_sum():
+                context = tf.distribute.get_replica_context()
+                values = tf.fill([weights], tf.cast(i, tf.float32))    # others each time, or it is done once
+                return context.all_reduce("SUM", values)[0]
+            strategy.run(replica_sum)
+            return (i + 1,)
+        return tf.while_loop(lambda i: i < count, body, (tf.constant(0),), parallel_iterations=1)
+    sums(tf.constant(3))
+    started = time.perf_counter()
+    sums(tf.constant(repeats))
+    return 1e3 * (time.perf_counter() - started) / repeats
 
 
 def checkpoint_part(width):
@@ -149,7 +180,9 @@ PARTS = {                        # name -> function, and its contenders: argumen
     "fit": (fit_part, [((contender, network), 1) for network in NETWORKS
                        for contender in ("run.fit", "model.fit")]),
     "jit": (jit_part, [((jit, network), 1) for network in NETWORKS for jit in ("off", "on")]),
-    "devices": (devices_part, [(("one", "10 ms"), 1), (("one", "10 ms"), 2), (("mirrored", "10 ms"), 2)]),
+    "devices": (devices_part, [(("one", "10 ms"), 1), (("one", "10 ms"), 2), (("mirrored", "10 ms"), 2),
+                               (("workers", "10 ms"), 1)]),
+    "allreduce": (allreduce_part, [(("mirrored", "10 ms"), 2), (("workers", "10 ms"), 1)]),
     "checkpoint": (checkpoint_part, [((width,), 1) for width in ("300", "1300", "5000")]),
     "memory": (memory_part, [((contender,), 1) for contender in ("run.fit", "model.fit")]),
 }
@@ -159,8 +192,11 @@ def measured(part, arguments, threads):
     """One measurement in a process of its own, with so many threads."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2",
                    "TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": str(threads)}
-    done = subprocess.run([sys.executable, __file__, "--child", part, *arguments], env=environment,
-                          capture_output=True, text=True)
+    command = [sys.executable, __file__, "--child", part, *arguments]
+    if "workers" in arguments:
+        command = [sys.executable, "-m", "training.launch", "--workers", "2", "--restarts", "0", "--",
+                   *command]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{part} {' '.join(arguments)} failed: {done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import small_steps, time_to_99
+from benchmarks import run_time, scaling, small_steps, time_to_99
 
 TORCH = importlib.util.find_spec("torch") is not None
 
@@ -47,3 +47,31 @@ def test_small_steps_pytorch(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     rows = small_steps.pytorch_rows(shorten=40)
     assert set(rows) == {"pytorch", "pytorch-fused"} and all(row["FC100"] > 0 for row in rows.values())
+
+
+def test_run_time(monkeypatch, tmp_path):
+    arguments, batch, execution, _ = run_time.NETWORKS["tiny"]
+    monkeypatch.setitem(run_time.NETWORKS, "tiny", (arguments, batch, execution, 3 * execution))
+    assert 0 < run_time.fit_part("run.fit", "tiny") < 100 and 0 < run_time.fit_part("model.fit", "tiny") < 100
+    assert run_time.checkpoint_part("30")["parameters"] == 30 * 31
+    assert len(run_time.memory_part("run.fit", 2)) == 2
+    monkeypatch.setattr(run_time, "measured", lambda *arguments: 2.0)
+    report = run_time.main(["jit", "--repeats", "3", "--out", str(tmp_path / "out.json")])
+    assert report["jit"]["median"]["on, tiny, 1 thread"] == 2.0
+    assert json.loads((tmp_path / "out.json").read_text()) == report
+
+
+def test_scaling_is_that_of_a_ring():
+    # Two devices exchange half of the bytes twice; many devices all of them twice.
+    assert scaling.sum_seconds(2, 1e9, 1e9, 0.0) == 1.0
+    assert scaling.sum_seconds(10**6, 1e9, 1e9, 0.0) == pytest.approx(2.0, rel=1e-5)
+    assert scaling.sum_seconds(3, 0.0, 1e9, 0.5) == 2.0
+    assert scaling.speed_up(1.0, 1e9, (2, 1e9, 0.0)) == 1.0                  # waits as long as it works
+    assert scaling.speed_up(1.0, 1e9, (2, 1e9, 0.0), overlap=1.0) == 2.0
+    assert scaling.speed_up(1.0, 0.0, (8, 1e9, 0.0), (8, 1e9, 0.0)) == 64.0
+
+
+def test_the_page_on_scaling_is_current():
+    if not scaling.MEASURED.exists():
+        pytest.skip("nothing measured")
+    assert scaling.PAGE.read_text() == scaling.page(json.loads(scaling.MEASURED.read_text()))

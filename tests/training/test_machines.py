@@ -20,8 +20,8 @@ DEADLINE = 300                                  # seconds; only a hanging proces
 def launched(folder, workers, *options):
     command = [sys.executable, "-m", "recipes", "run", "fast_mnist", "--data", "digits", "--updates", "240",
                "--batch-size", "48", "--checkpoint-every", "20", "--run-dir", str(folder), *options]
-    return subprocess.Popen([sys.executable, "-m", "training.launch", "--workers", str(workers), "--restarts", "9",
-                             "--", *command], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+    launcher = [sys.executable, "-m", "training.launch", "--workers", str(workers), "--restarts", "9", "--"]
+    return subprocess.Popen([*launcher, *command], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
                             text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
 
 
@@ -89,7 +89,8 @@ def test_a_stop_is_saved_and_resumed(tmp_path):
         process.send_signal(signal.SIGTERM)
     finally:
         status, errors = ended(process)
-    assert status == 143 and re.search("saved at update .* of 240. Go on with: python -m recipes resume", errors)
+    assert status == 143
+    assert re.search("saved at update .* of 240. Go on with: python -m recipes resume", errors), errors
     assert ended(launched(tmp_path / "run", 2, "--resume"))[0] == 0
     assert ended(launched(tmp_path / "whole", 2))[0] == 0
     assert results(tmp_path / "run")[:2] == results(tmp_path / "whole")[:2]
