@@ -95,15 +95,15 @@ the two cores.
 | two workers on loopback, one thread each | {workers:.1f} | {one / workers:.2f} x |
 
 One sum of the gradients, alone: {local:.1f} ms between two logical devices, {loopback:.1f} ms between two
-workers over gRPC on loopback ({gradients / loopback / 1e6:.2f} GB/s), {loopback / workers:.0%} of the workers'
-step. The rest is each device's half of the batch and the update of all weights, which is not halved. On two
+workers over gRPC on loopback ({gradients / loopback / 1e6:.2f} GB/s), {loopback / workers:.0%} of the
+workers' step. The rest is each device's half of the batch and the update of all weights, which is not halved. On two
 cores, then, several devices are for trying out what will run on more; threads are what uses the cores.
 
 ## Projected
 ResNet-50 ({RESNET50:,} weights, {4 * RESNET50 / 1e6:.0f} MB of gradients). The step times are assumptions: no
 GPU has been timed here yet. Put your own in:
-`python benchmarks/scaling.py --step-ms MS --parameters N --overlap O`. Bandwidths are the vendors' figures; what
-a library reaches is below them. For the 8 machines, NVLink within each.
+`python benchmarks/scaling.py --step-ms MS --parameters N --overlap O`. Bandwidths are the vendors' figures;
+what a library reaches is below them. For the 8 machines, NVLink within each.
 
 ### A step of 90 ms
 {table(0.090, RESNET50)}

@@ -21,8 +21,8 @@ def launched(folder, workers, *options):
     command = [sys.executable, "-m", "recipes", "run", "fast_mnist", "--data", "digits", "--updates", "240",
                "--batch-size", "48", "--checkpoint-every", "20", "--run-dir", str(folder), *options]
     launcher = [sys.executable, "-m", "training.launch", "--workers", str(workers), "--restarts", "9", "--"]
-    return subprocess.Popen([*launcher, *command], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                            text=True, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
+    return subprocess.Popen([*launcher, *command], cwd=ROOT, text=True, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.PIPE, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""})
 
 
 def ended(process):
