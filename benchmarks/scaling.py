@@ -96,8 +96,8 @@ the two cores.
 
 One sum of the gradients, alone: {local:.1f} ms between two logical devices, {loopback:.1f} ms between two
 workers over gRPC on loopback ({gradients / loopback / 1e6:.2f} GB/s), {loopback / workers:.0%} of the
-workers' step. The rest is each device's half of the batch and the update of all weights, which is not halved. On two
-cores, then, several devices are for trying out what will run on more; threads are what uses the cores.
+workers' step. The rest is each device's half of the batch and the update of all weights, which is not halved.
+On two cores, then, several devices are for trying out what will run on more; threads are what uses the cores.
 
 ## Projected
 ResNet-50 ({RESNET50:,} weights, {4 * RESNET50 / 1e6:.0f} MB of gradients). The step times are assumptions: no
