@@ -24,11 +24,18 @@ class Keeper(keras.callbacks.Callback):
         self.size = 1                              # updates in the next block
         self.at_start = checkpoint.snapshot(progress.objects)
         self.metrics_of_epoch = None
+        self.strategy = model.distribute_strategy if keras.backend.backend() == "tensorflow" else None
 
     @property
     def finished(self):
         return self.progress.more.get("stopped", False) or (
             bool(self.progress.history) and self.progress.history[-1]["updates"] == self.total)
+
+    def restore(self):
+        """Goes back to the last checkpoint, if there is one."""
+        if self.progress.restore() and self.strategy is not None:
+            found = self.progress.more.get("replicas", {})
+            multi_worker.give_replica_values(self.model, self.strategy, found)
 
     def again(self, first, last):
         """Makes the updates [first, last) once more."""
@@ -82,6 +89,7 @@ class Keeper(keras.callbacks.Callback):
             raise self.stop.error(f"saved at update {self.progress.updates} of {self.total}")
 
     def on_epoch_end(self, epoch, logs=None):
+        self.average_statistics()
         row = {"epoch": epoch + 1, "updates": self.progress.updates,
                **{name: float(value) for name, value in logs.items()}}
         if self.keep_best:
@@ -94,17 +102,18 @@ class Keeper(keras.callbacks.Callback):
         self.save()
 
     def save(self):
-        self.average_statistics()
+        model = self.model                            # on JAX, asking for it also updates it
         self.progress.more["callbacks"] = [state_of_callback(callback) for callback in self.others]
         self.progress.more["metrics"] = self.metrics_now()
+        if self.strategy is not None:
+            self.progress.more["replicas"] = multi_worker.replica_values(model, self.strategy)
         self.progress.save()
         self.at_start = None
 
     def average_statistics(self):
         """Makes the moving statistics equal that batch normalisation keeps of each replica's own rows."""
-        model = self.model                                # on JAX, asking for the model also updates it
-        if keras.backend.backend() == "tensorflow":
-            multi_worker.average_statistics(model, model.distribute_strategy)
+        if self.strategy is not None:
+            multi_worker.average_statistics(self.model, self.strategy)
 
     def metrics_now(self):
         return [keras.ops.convert_to_numpy(variable) for variable in self.model.metrics_variables]
@@ -118,7 +127,7 @@ class Keeper(keras.callbacks.Callback):
         print("\nthe loss is not finite; looking for the layer, from update "
               f"{self.progress.saved_at or 0} on", flush=True)
         if self.at_start is None:
-            self.progress.restore()
+            self.restore()
         else:
             checkpoint.restore(self.progress.objects, self.at_start)
             self.progress.updates = 0

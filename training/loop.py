@@ -9,6 +9,7 @@ import tensorflow as tf
 from training import checkpoint, replicas
 from training.interruption import StopRequest
 from training.keeper import Keeper
+from training.memory import traced_gradients_forgotten
 from training.progress import EVERY, Progress
 
 BLOCK_SECONDS = 0.5            # a request to stop is heard between blocks; a block is at least one update
@@ -54,12 +55,12 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
         logged = build(model, stream, validation)
     if keep_best and keep_best not in logged:
         raise ValueError(f"keep_best must be one of {', '.join(logged)}. Received: {keep_best}")
-    with StopRequest() as stop:
+    with StopRequest() as stop, traced_gradients_forgotten():
         if keras.backend.backend() == "tensorflow":
             keeper = Blocks(model, stream, progress, stop, callbacks, strategy=strategy, jit=jit, **arguments)
         else:
             keeper = Steps(model, stream, progress, stop, callbacks, **arguments)
-        progress.restore()
+        keeper.restore()
         everything = [*callbacks, keeper]
         if keeper.finished:
             end_again(model, everything)
@@ -68,6 +69,7 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
             model.fit(data, steps_per_epoch=epoch_updates, initial_epoch=len(progress.history), epochs=epochs,
                       validation_data=None if validation is None else validation.dataset(),
                       callbacks=everything, shuffle=False, verbose=verbose)
+        model.train_function = None                        # holds the keeper, its graph and the data
         if keep_best:
             checkpoint.restore({"model": model}, {"model": progress.checkpoints.best(progress.best)})
         progress.close()

@@ -363,16 +363,22 @@ def average_statistics(model, strategy):
     """Gives non-trainable variables that differ between replicas their mean, on all workers alike.
 
     BatchNormalization's moving statistics differ: each replica sees its own rows. All
-    workers call this before one of them saves. Variables that are equal everywhere keep
+    workers call this before they use them. Variables that are equal everywhere keep
     their bits. Raises ValueError for a difference in integers, as a seed's or a counter's.
     """
-    if strategy.num_replicas_in_sync == 1:
-        return
-    metrics = {id(variable) for variable in model.metrics_variables}
-    state = [variable for variable in model.variables
-             if not variable.trainable and id(variable) not in metrics and variable.dtype != "string"]
-    if not state:
-        return
+    state = non_trainable(model)
+    for index, values in replica_values(model, strategy).items():
+        if not keras.backend.is_float_dtype(state[int(index)].dtype):
+            raise ValueError(f"{state[int(index)].path} must be equal on all workers. "
+                             f"Received: {values.tolist()}")
+        state[int(index)].assign(np.mean(values, axis=0, dtype=np.float64))
+
+
+def replica_values(model, strategy):
+    """{index in non_trainable: array (replicas, *shape)} of those that differ; all workers call it."""
+    state = non_trainable(model)
+    if strategy.num_replicas_in_sync == 1 or not state:
+        return {}
     local = [strategy.experimental_local_results(variable.value) for variable in state]
     rows = [tf.concat([tf.reshape(tf.cast(values[replica], tf.float64), [-1]) for values in local], axis=0)
             for replica in range(len(local[0]))]
@@ -380,12 +386,30 @@ def average_statistics(model, strategy):
         lambda context: rows[context.replica_id_in_sync_group % len(rows)][None]), axis=0)
     sizes = [int(np.prod(variable.shape)) for variable in state]
     parts = np.split(np.asarray(gathered), np.cumsum(sizes)[:-1], axis=1)
-    for variable, part in zip(state, parts, strict=True):
-        if (part == part[:1]).all():
+    return {str(index): part.reshape(-1, *variable.shape)
+            for index, (variable, part) in enumerate(zip(state, parts, strict=True))
+            if not (part == part[:1]).all()}
+
+
+def give_replica_values(model, strategy, found):
+    """Gives each replica its own of replica_values; their mean where the number of replicas has changed."""
+    state, resolver = non_trainable(model), strategy.cluster_resolver
+    for index, values in found.items():
+        variable = state[int(index)]
+        local = strategy.experimental_local_results(variable.value)
+        if len(values) != strategy.num_replicas_in_sync:
+            variable.assign(np.mean(values, axis=0))
             continue
-        if not keras.backend.is_float_dtype(variable.dtype):
-            raise ValueError(f"{variable.path} must be equal on all workers. Received: {part.tolist()}")
-        variable.assign(np.mean(part, axis=0).reshape(variable.shape))
+        first = len(local) * (resolver.task_id or 0) if resolver else 0
+        for replica, component in enumerate(local):
+            component.assign(tf.cast(values[first + replica], component.dtype))
+
+
+def non_trainable(model):
+    """The variables whose replicas may differ: all but weights, metrics and text."""
+    metrics = {id(variable) for variable in model.metrics_variables}
+    return [variable for variable in model.variables
+            if not variable.trainable and id(variable) not in metrics and variable.dtype != "string"]
 
 
 # Keras's fit

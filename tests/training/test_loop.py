@@ -1,8 +1,10 @@
 import csv
+import gc
 
 import keras
 import numpy as np
 import pytest
+from tensorflow.python.framework import func_graph, ops
 
 from models import nielsen_convnet
 from pipelines import digits
@@ -138,3 +140,15 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(tmp_pa
 def test_bad_arguments_say_what_is_allowed(tmp_path, data, options, message):
     with pytest.raises(ValueError, match=message):
         trained(tmp_path / "run", data.train, **options)
+
+
+def test_nothing_of_a_fit_stays_behind(tmp_path, data):
+    """Neither its graphs nor the gradients that TensorFlow registers; see training/memory.py."""
+    def graphs():
+        gc.collect()
+        return [each for each in gc.get_objects() if isinstance(each, func_graph.FuncGraph)]
+    trained(tmp_path / "first", data.train, updates=5)              # whatever is made once
+    registered, kept = len(ops.gradient_registry._registry), len(graphs())
+    for name in ("second", "third"):
+        trained(tmp_path / name, data.train, updates=5)
+    assert len(ops.gradient_registry._registry) == registered and len(graphs()) <= kept

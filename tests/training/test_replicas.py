@@ -90,3 +90,17 @@ def test_a_batch_that_does_not_divide_is_refused(tmp_path, data):
         model = network(keras.optimizers.SGD(0.1))
     with pytest.raises(ValueError, match="multiple of the 2 devices. Received: 15"):
         run.fit(model, Stream(data.training, 15), updates=2, verbose=0)
+
+
+def test_a_stop_between_two_epochs_changes_nothing_that_replicas_keep_apart(tmp_path, data):
+    """Batch normalisation's moving statistics differ between the devices until an epoch ends."""
+    def trained(folder, updates_to_save):
+        run = Run(folder, seed=7, strategy="mirrored", checkpoint_every=updates_to_save)
+        with run.scope():
+            model = network(keras.optimizers.SGD(0.05), normalised=True)
+        return model, run.fit(model, data.train, data.validation, updates=40, validate_every=20, verbose=0)
+    often, first = trained(tmp_path / "often", 3)
+    never, second = trained(tmp_path / "never", 1000)
+    assert first == second
+    for one, other in zip(often.get_weights(), never.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
