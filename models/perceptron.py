@@ -60,6 +60,7 @@ GATES = {                        # of two inputs; each is one McCulloch-Pitts ne
 
 # What a neuron makes of its weighted sum net, of any shape.
 
+@keras.saving.register_keras_serializable("models")
 def step(net, a=0.0, b=1.0, c=0.0):
     """a below the threshold c, b from there on."""
     return ops.where(net >= c, b, a)
