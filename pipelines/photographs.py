@@ -1,4 +1,7 @@
-"""Two photographs that come with scikit-learn: no download. china by Seth Thompson, flower by dany13."""
+"""Two photographs that come with scikit-learn, under a Creative Commons licence: no download.
+
+Attribution: sklearn/datasets/images/README.txt (danielbuechele and vultilion on flickr).
+"""
 import numpy as np
 
 NAMES = ("china", "flower")
