@@ -367,7 +367,8 @@ def children_table(files):
         if "time" in head:
             cells.append(duration(minutes[name]))
         body.append(f"<tr><th>{label}</th>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
-    note = ("Each name leads to that run's own report. " if files.children else "") + (
+    target = "own report" if any((child / "report.html").exists() for child in files.children) else "folder"
+    note = (f"Each name leads to that run's {target}. " if files.children else "") + (
         "The published figures are for the recipe's full settings, from which some of these runs differ."
         if differing and "published" in head else "")
     heads = "".join(f"<th>{escape(name)}</th>" for name in head)
