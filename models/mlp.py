@@ -9,7 +9,7 @@ INITIALISATIONS = {
 
 
 def mlp(input_shape=(28, 28, 1), num_classes=10, *, hidden=(30,), activation="sigmoid",
-        initialisation="scaled"):
+        initialisation="scaled", dropout=0.0):
     """Dense layers of the given widths, then one logit per class, as a Sequential.
 
     Source: Nielsen, Neural Networks and Deep Learning, chapters 1 to 3 and 5. His sigmoid
@@ -20,10 +20,14 @@ def mlp(input_shape=(28, 28, 1), num_classes=10, *, hidden=(30,), activation="si
     initialisation: "large" draws all weights from N(0, 1) (chapter 1), "scaled" from
     N(0, 1 / n) where a unit has n inputs (chapter 3); biases are N(0, 1) in both. Or the
     name of a Keras initialiser, "he_normal" say, with biases of zero.
-    Raises ValueError for a width or class count below 1, or an unknown initialisation.
+    dropout: probability that the output of a hidden unit is dropped in training, in [0, 1).
+    Raises ValueError for a width or class count below 1, a dropout out of range, or an unknown
+    initialisation.
     """
     if any(width < 1 for width in (*hidden, num_classes)):
         raise ValueError(f"widths must be at least 1. Received: hidden={hidden}, num_classes={num_classes}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1). Received: {dropout}")
 
     def dense(width, activation, name):
         kernel, bias = initialisation, "zeros"
@@ -36,5 +40,7 @@ def mlp(input_shape=(28, 28, 1), num_classes=10, *, hidden=(30,), activation="si
                              name="mlp")
     for index, width in enumerate(hidden, 1):
         model.add(dense(width, activation, name=f"hidden{index}"))
+        if dropout:
+            model.add(layers.Dropout(dropout, name=f"hidden{index}_dropout"))
     model.add(dense(num_classes, None, name="logits"))
     return model

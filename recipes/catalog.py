@@ -25,15 +25,19 @@ def cards(root=ROOT):
 
 
 def table(cards, width=100, folder=results.FOLDER):
-    """All recipes as text of at most width columns, by subject."""
+    """All recipes as text of at most width columns, by subject; without the papers where it is narrow."""
     titles = ("name", "idea", "paper", "published", "measured")
     rows = {name: (name, card.idea, paper(card), span(card.published.values(), card.unit),
                    measured(name, card, folder)) for name, card in cards.items()}
     widths = [max(len(row[column]) for row in [titles, *rows.values()]) for column in range(5)]
     widths[3], widths[4] = min(widths[3], 14), min(widths[4], 14)
-    rest = max(30, width - widths[0] - widths[3] - widths[4] - 8)
-    widths[1], widths[2] = rest * 3 // 5, rest - rest * 3 // 5
-    lines = laid_out(titles, widths) + ["-" * (sum(widths) + 8)]
+    rest = width - widths[0] - widths[3] - widths[4] - 8
+    if rest >= 30:
+        widths[1], widths[2] = rest * 3 // 5, rest - rest * 3 // 5
+    else:
+        titles, widths = titles[:2] + titles[3:], [widths[0], rest + 2, *widths[3:]]
+        rows = {name: row[:2] + row[3:] for name, row in rows.items()}
+    lines = laid_out(titles, widths) + ["-" * (sum(widths) + 2 * len(widths) - 2)]
     subject = None
     for name, row in rows.items():
         if cards[name].path.parent.name != subject:

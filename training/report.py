@@ -113,6 +113,11 @@ class Files:
         """The metric that stands beside the published figure."""
         return self.card.headline if self.card is not None else "test_accuracy"
 
+    @property
+    def unit(self):
+        """What the headline counts, "" where it is a fraction shown in %."""
+        return self.card.unit if self.card is not None and self.card.unit != "%" else ""
+
     def number(self, name, value):
         """A metric as text; the headline is a fraction where the card's unit is %."""
         as_accuracy = name == self.headline and self.card is not None and self.card.unit == "%"
@@ -270,6 +275,9 @@ def tiles(files):
             note = (f"{len(labels) - right:,} wrong of {len(labels):,}; 95 % interval "
                     f"{100 * low:.2f} to {100 * high:.2f} %")
         shown.append(("test accuracy", number("test_accuracy", scalars.pop("test_accuracy")), note, "main"))
+    elif files.headline in scalars:                  # of a recipe that is no classifier
+        value = files.number(files.headline, scalars.pop(files.headline))
+        shown.append((files.headline.replace("_", " "), value, files.unit, "main"))
     if files.published is not None:
         shown.append(("published", *published_tile(files), ""))
     order = ("test_loss", "val_accuracy", "best_epoch")
@@ -292,12 +300,13 @@ def published_tile(files):
     figure, measured = files.published, files.metrics.get(files.headline)
     if not is_number(figure):
         return display(figure), "the authors' figure"
-    value = f"{figure:.2f} %" if 1 < figure <= 100 else f"{figure:g}"
+    per_cent = not files.unit and 1 < figure <= 100
+    value = f"{figure:.2f} %" if per_cent else f"{figure:g}"
     if files.differing:
         return value, f"with other settings than here: {settings(files.differing)}"
-    if is_number(measured) and 1 < figure <= 100:
+    if is_number(measured) and per_cent:
         return value, f"measured minus published: {signed(100 * measured - figure)} points"
-    return value, "the authors' figure"
+    return value, f"the authors' figure{', ' * bool(files.unit)}{files.unit}"
 
 
 def settings(fields):
@@ -358,7 +367,8 @@ def children_table(files):
         if "time" in head:
             cells.append(duration(minutes[name]))
         body.append(f"<tr><th>{label}</th>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
-    note = ("Each name leads to that run's own report. " if files.children else "") + (
+    target = "own report" if any((child / "report.html").exists() for child in files.children) else "folder"
+    note = (f"Each name leads to that run's {target}. " if files.children else "") + (
         "The published figures are for the recipe's full settings, from which some of these runs differ."
         if differing and "published" in head else "")
     heads = "".join(f"<th>{escape(name)}</th>" for name in head)

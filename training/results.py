@@ -158,7 +158,7 @@ def row(recipe, entry):
         spread = "" if std is None else f" ± {figure(std * scale(unit), unit)}"
         measured = f"{figure(mean, unit)}{spread} {unit} ({count} seed{'s' if count > 1 else ''})"
         if published is not None:
-            gap = f"{mean - published:+.2f}"
+            gap = f"{mean - published:{'+.2f' if unit == '%' else '+.2g'}}"
     return (recipe, ", ".join(filter(None, [entry["name"], *changes])) or "default",
             "-" if published is None else f"{figure(published, unit)} {unit}", measured, gap,
             "-" if entry["minutes"] is None else f"{entry['minutes']:.1f}", entry["device"] or "-")

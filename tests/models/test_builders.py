@@ -11,6 +11,7 @@ SMALL = {                                             # builder, arguments, inpu
     "mlp": (models.mlp, {"hidden": (5, 4)}, (6, 6, 1)),
     "mlp linear": (models.mlp, {"hidden": ()}, (6, 6, 1)),
     "mlp large": (models.mlp, {"initialisation": "large"}, (6, 6, 1)),
+    "mlp dropout": (models.mlp, {"hidden": (5, 4), "dropout": 0.5}, (6, 6, 1)),
     "nielsen": (models.nielsen_convnet, {"filters": (2, 3), "hidden": (5,)}, (16, 16, 1)),
     "nielsen l2 sigmoid": (models.nielsen_convnet,
                            {"filters": (2,), "pooling": "l2", "activation": "sigmoid"}, (12, 12, 2)),
@@ -123,3 +124,13 @@ def test_nielsen_refuses(arguments, message):
 def test_mlp_refuses():
     with pytest.raises(ValueError, match="Received: hidden=\\(30, 0\\)"):
         models.mlp(hidden=(30, 0))
+    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\). Received: 1.0"):
+        models.mlp(dropout=1.0)
+
+
+def test_mlp_dropout_acts_on_hidden_units_in_training_alone():
+    model = models.mlp((3,), 2, hidden=(400,), dropout=0.5)
+    x = np.ones((1, 3), np.float32)
+    np.testing.assert_array_equal(model(x), model(x))
+    kept = keras.Model(model.inputs[0], model.get_layer("hidden1_dropout").output)(x, training=True)
+    assert 0.4 < np.mean(np.asarray(kept) == 0) < 0.6

@@ -171,6 +171,14 @@ def test_published_is_compared_only_at_the_published_settings(written, made_by_h
     assert "99.23 %" in text and "measured minus published: −19.23 points" in text
 
 
+def test_a_lesson_without_predictions_leads_with_its_headline_and_unit(tmp_path):
+    write_json(tmp_path / "config.json", {"recipe": "perceptron", "name": "", "config": {}})
+    write_json(tmp_path / "metrics.json", {"sets": 20, "learnable_of_3_inputs": 103})
+    page = Page(report.write(tmp_path))
+    assert "learnable of 3 inputs 103 of 256 published 104 the authors' figure, of 256 sets 20" in page.text
+    assert "%" not in page.text.split("All metrics")[0]
+
+
 def test_configuration_marks_what_differs(written):
     text = Page(written / "report.html").text
     assert "Marked: what differs from convnet_mnist 4." in text and "epochs 3 not 60" in text

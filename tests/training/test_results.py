@@ -111,6 +111,13 @@ def test_readme_table(tmp_path, store):
     assert "| lesson | data digits | - | 50.00 % (1 seed) | - | 2.0 | a CPU, 2 cores |" in lines
 
 
+def test_what_is_no_share_keeps_its_unit_and_its_own_digits():
+    entry = {"name": "", "config": {}, "precision": "float32", "changed": {}, "published": 0.003,
+             "unit": "speed", "headline": "speed", "seeds": [0], "minutes": 0.1, "device": "a CPU",
+             "metrics": {"speed": {"mean": 0.00257, "std": None, "values": [0.00257]}}}
+    assert results.row("lesson", entry)[2:5] == ("0.003 speed", "0.00257 speed (1 seed)", "-0.00043")
+
+
 def test_a_readme_without_markers_is_refused_and_kept(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("# Title\n")

@@ -1,0 +1,1 @@
+"""Lessons that everything else rests on: neurons, gradients, convolution."""
