@@ -299,7 +299,9 @@ def write_report(run):
 
 
 def shown(value):
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.3g}"
 
 
 def evaluate(main, run, configs):

@@ -88,7 +88,10 @@ def test_a_run_goes_on_after_ctrl_c_as_if_never_interrupted(finished, tmp_path, 
     folder = tmp_path / "run"
     status, err = interrupted(folder)
     assert status == 130
-    assert err.strip() == f"error: interrupted. Go on with: python -m recipes resume {folder}"
+    notice, error = err.strip().splitlines()
+    assert notice.startswith("stopping: ")
+    assert re.fullmatch(r"error: interrupted: saved at update \d+ of 7500. "
+                        f"Go on with: python -m recipes resume {folder}", error), error
     assert not (folder / "metrics.json").exists()
     written = contents(folder)
     assert "already holds a run" in refused(*DIGITS, "--run-dir", folder)
