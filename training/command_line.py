@@ -2,6 +2,7 @@
 import contextlib
 import dataclasses
 import difflib
+import errno
 import io
 import os
 import re
@@ -342,7 +343,9 @@ def plain_errors(debug=False):
     except Exception as error:
         if debug:
             raise
-        fail(sentence(error), getattr(error, "status", 2))
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) and state.folder
+        what_next = f". Make room, then: python -m recipes resume {state.folder}" if full else ""
+        fail(sentence(error) + what_next, getattr(error, "status", 2))
 
 
 @contextlib.contextmanager
