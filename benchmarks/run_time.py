@@ -1,7 +1,7 @@
 """What training/ costs: beside bare Keras, for a checkpoint, in memory, under XLA, on two devices.
 
     fit         milliseconds per update, run.fit beside model.fit over tf.data with the same steps per
-                execution: a tiny step (FC100, batches of 10) and one of about 10 ms (batches of 64)
+                execution: a tiny step (FC100, batches of 10) and one of about 10 ms (batches of 40)
     checkpoint  seconds that training stands still while a checkpoint is written, by number of parameters
     memory      MiB of the process after each of 50 fits in a row, run.fit and bare Keras
     jit         milliseconds per update with and without XLA
@@ -26,9 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "speed" / "run_time.json"
 NETWORKS = {                     # arguments of nielsen_convnet, batch size, steps an execution, steps to time
     "tiny": ({"filters": (), "hidden": (100,)}, 10, 100, 6000),
-    "10 ms": ({"filters": (20, 40), "hidden": (1000, 1000)}, 64, 10, 300),
+    "10 ms": ({"filters": (20, 40), "hidden": (1000, 1000)}, 40, 10, 300),
 }
-THREADS = {"tiny": 1, "10 ms": 2}          # a second thread only slows such small operations down
 EXAMPLES = 10_000
 
 
@@ -178,9 +177,9 @@ def memory_part(contender, fits=50):
 
 
 PARTS = {                        # name -> function, and its contenders: arguments and threads
-    "fit": (fit_part, [((contender, network), THREADS[network]) for network in NETWORKS
+    "fit": (fit_part, [((contender, network), 1) for network in NETWORKS
                        for contender in ("run.fit", "model.fit")]),
-    "jit": (jit_part, [((jit, network), THREADS[network]) for network in NETWORKS for jit in ("off", "on")]),
+    "jit": (jit_part, [((jit, network), 1) for network in NETWORKS for jit in ("off", "on")]),
     "devices": (devices_part, [(("one", "10 ms"), 1), (("one", "10 ms"), 2), (("mirrored", "10 ms"), 2),
                                (("workers", "10 ms"), 1)]),
     "allreduce": (allreduce_part, [(("mirrored", "10 ms"), 2), (("workers", "10 ms"), 1)]),

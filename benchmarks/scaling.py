@@ -61,11 +61,12 @@ def table(step, parameters, overlap=0.0):
 
 def page(measured):
     """docs/scaling.md: what was measured on one machine, and what follows from it."""
-    devices, sums = measured["devices"]["median"], measured["allreduce"]["median"]
+    devices, sums = ({name: min(values) for name, values in measured[part]["runs"].items()}
+                     for part in ("devices", "allreduce"))
     one, two = devices["one, 10 ms, 1 thread"], devices["one, 10 ms, 2 threads"]
     mirrored, workers = devices["mirrored, 10 ms, 2 threads"], devices["workers, 10 ms, 1 thread"]
     local, loopback = sums["mirrored, 10 ms, 2 threads"], sums["workers, 10 ms, 1 thread"]
-    gradients = 4 * 1_672_570
+    gradients, count = 4 * 1_672_570, len(measured["devices"]["runs"]["one, 10 ms, 1 thread"])
     environment = measured["devices"]["environment"]
     formulas = __doc__.split("\n\n")[2]
     return f"""# What more devices bring
@@ -84,8 +85,8 @@ machines, a ring within each comes first.
 
 ## Measured: two devices on two cores
 {environment["device"]}, {measured["devices"]["date"]}. Nielsen's conv20-conv40-FC1000-FC1000 (1,672,570
-weights, {gradients / 1e6:.1f} MB of gradients), 64 images an update in all: the devices share the batch, and
-the two cores.
+weights, {gradients / 1e6:.1f} MB of gradients), 40 images an update in all: the devices share the batch, and
+the two cores. The least of {count} runs, because other work on the machine only adds to them.
 
 | | ms per update | beside one core |
 |---|---|---|
@@ -96,8 +97,9 @@ the two cores.
 
 One sum of the gradients, alone: {local:.1f} ms between two logical devices, {loopback:.1f} ms between two
 workers over gRPC on loopback ({gradients / loopback / 1e6:.2f} GB/s), {loopback / workers:.0%} of the
-workers' step. The rest is each device's half of the batch and the update of all weights, which is not halved.
-On two cores, then, several devices are for trying out what will run on more; threads are what uses the cores.
+workers' step. The rest is each device's half of the batch, the update of all weights, which is not halved, and
+the work that gRPC itself does on the same two cores. There several devices are for trying out what will run
+on more; threads are what uses the cores.
 
 ## Projected
 ResNet-50 ({RESNET50:,} weights, {4 * RESNET50 / 1e6:.0f} MB of gradients). The step times are assumptions: no

@@ -141,7 +141,8 @@ def members(environment):
         return from_slurm(environment)
     raise ValueError(
         "several workers need to know each other. Start them by `python -m training.launch --workers N -- "
-        "COMMAND` on this machine, by srun under Slurm, or set TF_CONFIG on each (docs/cluster.md).")
+        "COMMAND` on this machine, by srun under Slurm, or set TF_CONFIG on each (docs/cluster.md); or take "
+        "--strategy auto for one process.")
 
 
 def from_tf_config(text):
