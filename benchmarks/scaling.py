@@ -97,7 +97,7 @@ the two cores. The least of {count} runs, because other work on the machine only
 
 One sum of the gradients, alone: {local:.1f} ms between two logical devices, {loopback:.1f} ms between two
 workers over gRPC on loopback ({gradients / loopback / 1e6:.2f} GB/s), {loopback / workers:.0%} of the
-`python benchmarks/scaling.py --step-ms MS --parameters N --overlap O`. Bandwidths are vendors' figures;
+workers' step. The rest is each device's half of the batch, the update of all weights (not halved), and
 the work that gRPC itself does on the same two cores. There several devices are for trying out what will run
 on more; threads are what uses the cores.
 
