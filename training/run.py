@@ -126,7 +126,12 @@ class Run:
         return self.strategy.scope()
 
     def fit(self, model, stream, validation=None, **options):
-        """Trains, resumes where there is a checkpoint; see training.loop.fit for the options."""
+        """Trains, resumes where there is a checkpoint; see training.loop.fit for the options.
+
+        A run that is finished, as a child may be when its series goes on, is not trained again.
+        """
+        if self.metrics is not None and (self.folder / MODEL).exists():
+            return self.as_it_was(model, stream)
         options.setdefault("verbose", 1 if sys.stdout.isatty() else 2)
         options.setdefault("checkpoint_every", self.checkpoint_every)
         if self.synchronized:
@@ -136,6 +141,16 @@ class Run:
         with multi_worker.lost_peers(self.cluster):
             return loop.fit(model, stream, folder=self.folder, strategy=self.strategy, validation=validation,
                             jit=self.jit == "on", cluster=self.cluster, **options)
+
+    def as_it_was(self, model, stream):
+        """Gives model the weights of model.keras and returns the stored history."""
+        if not model.built:
+            model(stream.batch(0)[0][:1])
+        weights, wanted = load_network(self.folder / MODEL).get_weights(), model.get_weights()
+        if [x.shape for x in weights] != [x.shape for x in wanted]:
+            raise ValueError(f"{self.folder / MODEL} is another network than the one of its {CONFIG}")
+        model.set_weights(weights)
+        return read_history(self.folder)
 
     def updates(self, total, objects):
         """A range(total) that resumes, for a loop of the recipe's own; see training.updates.Updates."""
@@ -205,14 +220,7 @@ class Evaluation(Run):
         return self.recomputed
 
     def fit(self, model, stream, validation=None, **options):
-        """Gives model the weights of model.keras and returns the stored history."""
-        if not model.built:
-            model(stream.batch(0)[0][:1])
-        weights, wanted = load_network(self.folder / MODEL).get_weights(), model.get_weights()
-        if [x.shape for x in weights] != [x.shape for x in wanted]:
-            raise ValueError(f"{self.folder / MODEL} is another network than the one of its {CONFIG}")
-        model.set_weights(weights)
-        return read_history(self.folder)
+        return self.as_it_was(model, stream)
 
     def keep_predictions(self, logits, examples):
         pass

@@ -98,3 +98,18 @@ def test_a_full_disk_is_told_with_the_file_and_leaves_the_old_one(tmp_path):
     with pytest.raises(OSError, match="No space left on device: .*value.txt"), replacing(path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert path.read_text() == "old" and [file.name for file in tmp_path.iterdir()] == ["value.txt"]
+
+
+def test_a_finished_child_is_not_trained_again(tmp_path, data):
+    def series():
+        run = Run(tmp_path / "series", resume=(tmp_path / "series" / "config.json").exists())
+        child, model = run.child("one", None), compiled()
+        history = child.fit(model, data.train, data.validation, updates=30, validate_every=10, verbose=0)
+        child.save(model)
+        child.finish({"loss": history[-1]["loss"]})
+        return model.get_weights(), history, (child.folder / "times.csv").stat().st_mtime_ns
+    weights, history, written = series()
+    again = series()
+    assert again[1:] == (history, written)
+    for one, other in zip(weights, again[0], strict=True):
+        np.testing.assert_array_equal(one, other)
