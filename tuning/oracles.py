@@ -18,6 +18,7 @@ import keras_tuner
 import numpy as np
 from keras_tuner import oracles
 from keras_tuner.engine.trial import Trial, TrialStatus
+from threadpoolctl import threadpool_limits
 
 from training.files import read_json, write_json
 from tuning.pruning import hopeless
@@ -31,7 +32,8 @@ class Lasting:
 
     A worker speaks of its trial as "trial@worker", so that one that was taken for dead and
     comes back cannot end what is another's by now. update_trial answers with the status
-    RUNNING, STOPPED (end it: the median rule says so) or INVALID (it is another's).
+    RUNNING, STOPPED (end it: by the median rule, or without metrics because the time of the
+    search is over) or INVALID (it is another's).
     """
 
     def __init__(self, search, **options):
@@ -71,6 +73,8 @@ class Lasting:
 
     def create_trial(self, tuner_id):
         with self.lock:
+            if self.search.useless:                # and about to be stopped
+                return Trial(self.get_space(), trial_id="", status=TrialStatus.IDLE)
             if self.exhausted and not self._retry_queue and tuner_id not in self.ongoing_trials:
                 return self.none_left()
             self.exhausted = self.exhausted or self.search.time_is_over
@@ -109,7 +113,9 @@ class Lasting:
             if trial is None:
                 return Trial(self.get_space(), trial_id=trial_id, status=TrialStatus.INVALID)
             self.leases[trial_id.partition("@")[2]] = time.monotonic() + LEASE
-            status = TrialStatus.STOPPED if self.search.time_is_over else TrialStatus.RUNNING
+            status = TrialStatus.RUNNING
+            if not metrics and self.search.time_is_over:
+                status = TrialStatus.STOPPED
             if metrics:
                 if step > len(self.curve(trial)):             # else a trial that was resumed tells it again
                     super().update_trial(trial.trial_id, metrics, step)
@@ -233,7 +239,8 @@ class Bayesian(Lasting, oracles.BayesianOptimizationOracle):
 
     def populate_space(self, trial_id):
         self._random_state = np.random.RandomState([self.seed, int(trial_id)])
-        answer = super().populate_space(trial_id)
+        with threadpool_limits(1):         # thousands of tiny products; several threads take twice as long
+            answer = super().populate_space(trial_id)
         if answer["values"] is not None and self._duplicate(answer["values"]):
             return self._random_populate_space()
         return answer

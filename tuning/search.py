@@ -136,14 +136,16 @@ class Search:
             self.succeeded = self.succeeded or outcome not in ("error", "rejected")
             self.rejections = [*self.rejections, result["reason"]] if outcome == "rejected" else []
 
-    def check(self):
-        """Raises Stopped where it is of no use to go on."""
-        if self.errors_in_a_row >= ERRORS:
-            raise Stopped(f"{ERRORS} trials in a row ended in an exception. The first one:\n\n"
-                          f"{self.first_error.strip()}")
+    @property
+    def useless(self):
+        """Why it is of no use to go on, or ""."""
         last = self.rejections[-ERRORS:]
+        if self.errors_in_a_row >= ERRORS:
+            return (f"{ERRORS} trials in a row ended in an exception. The first one:\n\n"
+                    f"{self.first_error.strip()}")
         if not self.succeeded and len(last) == ERRORS and len(set(last)) == 1:
-            raise Stopped(f"{ERRORS} trials in a row were rejected with the same reason: {last[0]}")
+            return f"{ERRORS} trials in a row were rejected with the same reason: {last[0]}"
+        return ""
 
     # The search itself
 
@@ -184,7 +186,8 @@ class Search:
                 oracle.save()
 
     def watch(self, oracle, hands):
-        self.check()
+        if self.useless:
+            raise Stopped(self.useless)
         for hand in hands:
             if hand.failure:
                 raise Stopped(f"a worker failed:\n\n{hand.failure.strip()}")
@@ -256,14 +259,15 @@ def join(search, address, name, *, stop, threads=0):
     threads: of each trial; 0 leaves that to TensorFlow.
     """
     import grpc
-    from keras_tuner import oracles
+    from keras_tuner import Objective, oracles
     from keras_tuner.engine.base_tuner import BaseTuner
 
     from tuning.worker import Worker
     host, _, port = address.rpartition(":")
     os.environ.update(KERASTUNER_TUNER_ID="worker", KERASTUNER_ORACLE_IP=host, KERASTUNER_ORACLE_PORT=port)
-    tuner = BaseTuner(oracles.RandomSearchOracle(objective=search.objective), directory=str(search.folder),
-                      project_name="workers")
+    objective = Objective(search.objective, search.direction)        # else the chief's oracle answers
+    tuner = BaseTuner(oracles.RandomSearchOracle(objective), directory=str(search.folder.parent),
+                      project_name=search.folder.name)
 
     def call(function, *arguments):
         """Calls the chief again and again where it has just died; it may be started again for an hour."""

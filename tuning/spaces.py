@@ -63,10 +63,11 @@ class Space:
         import keras_tuner
         everything, searched = keras_tuner.HyperParameters(), keras_tuner.HyperParameters()
         self.sample(everything, base)
+        parents = {condition.name for parameter in everything.space for condition in parameter.conditions}
         for parameter in everything.space:
             if field(parameter.name) not in fixed:
                 searched.merge([parameter])
-            elif parameter.name in fixed:                   # others may depend on it
+            elif parameter.name in parents:
                 searched.Fixed(parameter.name, getattr(base, parameter.name))
         return searched
 

@@ -227,12 +227,15 @@ class Worker:
                     raise Ended("pruned", f"worse than the median after {len(self.curve)} epochs")
 
     def beat(self, force=False):
-        if (force or time.monotonic() - self.beaten >= BEAT) and self.tell({}, 0) == "STOPPED" and not force:
+        """A sign of life, which is also how one hears that the time of the search is over."""
+        if not force and time.monotonic() - self.beaten < BEAT:
+            return
+        self.beaten = time.monotonic()
+        if self.tell({}, 0) == "STOPPED" and not force:
             raise Ended("pruned", "the time of the search is over")
 
     def tell(self, metrics, step):
         """The status that the oracle answers. Raises Lost if this trial is another's."""
-        self.beaten = time.monotonic()
         status = self.call(self.oracle.update_trial, f"{self.number}@{self.name}", metrics, step).status
         if status == "INVALID":
             raise Lost
