@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import typing
 from pathlib import Path
 from typing import Literal
@@ -368,8 +369,11 @@ def plain_errors(debug=False):
     except BrokenPipeError:                              # the reader of `list | head` has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        if debug or (state.trial and not isinstance(error, (ValueError, FloatingPointError))):
+        if debug:
             raise
+        if state.trial and not isinstance(error, (ValueError, FloatingPointError)):
+            traceback.print_exc()
+            sys.exit(1)
         not_finite = isinstance(error, FloatingPointError)
         fail(sentence(error), getattr(error, "status", NOT_FINITE if not_finite else 2))
 

@@ -1,4 +1,5 @@
 """The command line: python -m tuning COMMAND."""
+import contextlib
 import dataclasses
 import json
 import os
@@ -152,12 +153,17 @@ def start_tensorflow():
         os.environ["CUDA_VISIBLE_DEVICES"] = visible
 
 
+def silence():
+    """keras-tuner 1.4.8 prints the value of each condition that it sends."""
+    return contextlib.redirect_stdout(open(os.devnull, "w"))
+
+
 def go_on(search, workers, **address):
     """Runs a search to its end and tells the result."""
     print(f"search in {search.folder}", flush=True)
-    search.messages = lambda text: print(text, flush=True)
+    search.messages = lambda text, out=sys.stdout: print(text, file=out, flush=True)
     try:
-        with terminable():
+        with terminable(), silence():
             search.run(workers, **address)
     except KeyboardInterrupt as error:
         raise type(error)(f"all is saved; go on with: python -m tuning resume {search.folder}") from error
@@ -260,7 +266,8 @@ def worker(arguments):
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     print(f"worker {name} of {flags.chief}", flush=True)
-    join(found, flags.chief, name, stop=stop, threads=flags.threads)
+    with silence():
+        join(found, flags.chief, name, stop=stop, threads=flags.threads)
     return 130 if stop.is_set() else 0
 
 
