@@ -1,24 +1,30 @@
 """report.html of a search: one file that opens anywhere, from what the folder of the search holds."""
+import io
 import math
 import shlex
 import time
 from html import escape
+from pathlib import Path
 
 import numpy as np
 
 from training.files import replacing
-from training.report import PAGE, STYLE, section, settings
+from training.report import PAGE, STYLE, data_uri, section, settings
 from tuning.search import ranked, records, shown
 
-TREES = 300                    # of the random forest behind the importance
-SHUFFLES = 20                  # of each parameter
+TREES = 100                    # of the random forest behind the importance
+SHUFFLES = 10                  # of each parameter
 LEAST = 6                      # trials with a value, below which an importance would be noise
 BEST = 10                      # rows of the table
+BLUE, VERMILION, ORANGE, GREY, PALE = "#0072B2", "#D55E00", "#E69F00", "#666666", "#d0d4d9"
+LENGTH = "(epochs)"            # of a trial's training, where hyperband varies it
 
 
 def write(search):
     """Writes report.html into the folder of a search and returns its path."""
     rows = records(search)
+    for row in rows:
+        row["trained"] = row["config"].get(search.budget, 0) if search.algorithm == "hyperband" else 0
     best = ranked(search, rows)
     parts = [head(search, rows, best), progress(search, rows), best_trials(search, best)]
     parameters = searched(rows)
@@ -26,7 +32,7 @@ def write(search):
         parts += [importance_section(search, rows, parameters), each_parameter(search, rows, parameters),
                   coordinates(search, rows, parameters)]
     parts += [budgets(search, rows), badly(rows), commands(search)]
-    page = PAGE.substitute(title=escape(f"search of {search.space}"), style=STYLE,
+    page = PAGE.substitute(title=escape(f"search of {Path(search.recipe).stem}"), style=STYLE,
                            body="\n".join(filter(None, parts)), written=time.strftime("%Y-%m-%d %H:%M"))
     path = search.folder / "report.html"
     with replacing(path) as part:
@@ -60,15 +66,18 @@ def positions(values, every):
 def importance(rows, parameters):
     """How much each parameter decides the value: [(parameter, mean, standard deviation)], greatest first.
 
-    A random forest is fitted to all trials with a value, and each parameter's column
-    shuffled: the mean squared error it brings, as a share of the values' variance, measured
-    on the trials that a tree has not seen would need more of them, so it is that of
-    five-fold cross-validation. Returns None below LEAST trials or where all values agree.
+    Permutation importance (Breiman 2001) of a random forest that predicts a trial's value:
+    by how much its squared error on trials it has not seen, in five-fold cross-validation,
+    grows when one parameter is shuffled among them, as a share of the values' variance. In a
+    Hyperband search the epochs of a trial are a parameter too. Returns None below LEAST
+    trials or where all values agree.
     """
     from sklearn.ensemble import RandomForestRegressor
     from sklearn.inspection import permutation_importance
     from sklearn.model_selection import KFold
     known = [row for row in rows if row["value"] is not None]
+    parameters = {**parameters, **searched([{"values": {LENGTH: row["trained"]}} for row in known])}
+    known = [{**row, "values": {**row["values"], LENGTH: row["trained"]}} for row in known]
     values = np.array([row["value"] for row in known])
     if len(known) < LEAST or np.ptp(values) == 0:
         return None
@@ -108,10 +117,10 @@ def head(search, rows, best):
              f"{search.repeats} seeds a trial" if search.repeats > 1 else "",
              f"{search.folds} folds" if search.folds else "",
              "bad trials end early" if search.pruning else ""]
-    notice = ("" if len(ended) == len(rows) else
+    notice = ("" if rows and len(ended) == len(rows) else
               '<p class="notice"><b>Not finished.</b> Go on with <code>python -m tuning resume '
               f"{escape(shlex.quote(str(search.folder)))}</code>.</p>")
-    return (f'<header><p class="kind">Report of a search</p><h1>{escape(search.space)}</h1>{tiles_html(tiles)}'
+    return (f'<header><p class="kind">Report of a search</p><h1>{escape(Path(search.recipe).stem)}</h1>{tiles_html(tiles)}'
             f'<p class="facts">{" · ".join(map(escape, filter(None, facts)))}</p></header>{notice}')
 
 
@@ -141,7 +150,7 @@ def progress(search, rows):
                       color=GREY, markersize=5, alpha=.7, label=name if chosen else None)
         axes.step([*x, (len(ended) if label == "trials" else ended[-1]["seconds"] / seconds)],
                   [*running, running[-1]], where="post", color=BLUE, linewidth=2.2, label="best so far")
-        axes.set_xlabel(f"{label} of the search")
+        axes.set_xlabel(label)
         axes.set_ylabel(search.objective)
     both[0].legend(frameon=False, fontsize=10)
     return section("Progress", "Every trial that has a value, and the best so far: over trials as they ended, "
@@ -225,7 +234,8 @@ def coordinates(search, rows, parameters):
         for value in marks:
             at = positions([value], every)[0][0]
             at = ((np.log(at) if kind == "log" else at) - low) / (high - low or 1)
-            axes.text(place - .02, at, shown(value), ha="right", va="center", fontsize=9, color=GREY)
+            axes.text(place - .02, at, shown(value), ha="right", va="center", fontsize=9, zorder=3,
+                      bbox={"facecolor": "white", "edgecolor": "none", "alpha": .8, "pad": 1})
     values = np.array([row["value"] for row in known])
     share = (values - values.min()) / (np.ptp(values) or 1)
     heights.append(share)
@@ -258,14 +268,14 @@ def budgets(search, rows):
         return ""
     figure, both = new_figure(2, 5.6)
     x = np.arange(len(ended))
-    colours = {"finished": BLUE, "pruned": "#E69F00"}
+    colours = {"finished": BLUE, "pruned": ORANGE}
     shades = [colours.get(row["outcome"], VERMILION) for row in ended]
-    before = [next((other["total"] for other in totals(ended) if other["id"] == row["continues"]), 0)
-              for row in ended]
-    both[0].bar(x, before, color="#d0d4d9")
+    whole = total_epochs(ended)
+    before = [whole.get(row["continues"], 0) for row in ended]
+    both[0].bar(x, before, color=PALE)
     both[0].bar(x, [row["epochs"] for row in ended], bottom=before, color=shades)
     both[0].set_ylabel("epochs")
-    both[1].bar(x, [row["process_seconds"] for row in ended], color="#d0d4d9")
+    both[1].bar(x, [row["process_seconds"] for row in ended], color=PALE)
     both[1].bar(x, [row["training_seconds"] for row in ended], color=shades)
     both[1].set_ylabel("seconds")
     both[1].set_xlabel("trial")
@@ -279,12 +289,12 @@ def budgets(search, rows):
                    picture(figure, "budget of each trial"))
 
 
-def totals(rows):
-    """Each trial's epochs with those of the trials that it continues."""
+def total_epochs(rows):
+    """{trial: its epochs with those of the trials that it continues}."""
     found = {}
     for row in rows:
         found[row["id"]] = row["epochs"] + found.get(row["continues"], 0)
-    return [{"id": name, "total": total} for name, total in found.items()]
+    return found
 
 
 def badly(rows):
@@ -314,8 +324,6 @@ def length(seconds):
 
 # ---- pictures
 
-BLUE, VERMILION, GREY = "#0072B2", "#D55E00", "#666666"
-
 
 def new_figure(panels, height, columns=1, wide=False):
     """-> (figure, [axes])."""
@@ -330,10 +338,7 @@ def new_figure(panels, height, columns=1, wide=False):
 
 def picture(figure, alternative, wide=False):
     """The figure as an HTML image within the page."""
-    import io
-
     from training import figures
-    from training.report import data_uri
     content = io.BytesIO()
     figures.save(figure, content)
     return (f'<div class="scroll"><img class="plot{" wide" if wide else ""}" alt="{escape(alternative)}" '
