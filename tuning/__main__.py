@@ -3,7 +3,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import shutil
 import signal
 import socket
 import sys
@@ -52,7 +51,8 @@ def list_spaces(arguments):
 
 def search_parser(command):
     parser = Parser(command, "Searches the hyperparameters of a recipe, each trial in a process of its own. "
-                    "The objective is a validation metric; the test set is never looked at.", program="tuning")
+                    "The objective is a validation metric; the test set is never looked at.",
+                    program="tuning")
     parser.epilog = ("Any field of the recipe's configuration fixes that value: --data digits "
                      "--learning-rate 0.1; so do --config FILE and --smoke. " + ", ".join(
                          "--" + name.replace("_", "-") for name in PASSED_ON) + " go to each trial.")
@@ -220,7 +220,7 @@ def show(arguments):
         print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
     for row in rows:
         if row["reason"] and row["value"] is None:
-            print(f"trial {row['id']} {row['outcome']}: {row['reason']}"[:shutil.get_terminal_size().columns * 2])
+            print(f"trial {row['id']} {row['outcome']}: {row['reason']}"[:300])
 
 
 def report(arguments):
@@ -245,8 +245,8 @@ def best(arguments):
 
 
 def worker(arguments):
-    parser = Parser("worker", "Joins a search whose chief runs elsewhere. The folder is that of the chief, on "
-                    "a file system that all machines share.", program="tuning")
+    parser = Parser("worker", "Joins a search whose chief runs elsewhere. The folder is that of the chief, "
+                    "on a file system that all machines share.", program="tuning")
     parser.add_argument("folder", metavar="FOLDER")
     parser.add_argument("--chief", default="", metavar="HOST:PORT", help="by default what the folder says")
     parser.add_argument("--threads", type=int, default=0, choices=(0, 1),

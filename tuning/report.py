@@ -113,14 +113,16 @@ def head(search, rows, best):
     spent = max((row["seconds"] or 0 for row in ended), default=0)
     if ended and spent:
         tiles.append(("time", length(spent), f"{3600 * len(ended) / spent:.0f} trials an hour", ""))
-    facts = [f"{search.algorithm} search", f"seed {search.seed}", f"{search.objective}, {search.direction}imum",
+    facts = [f"{search.algorithm} search", f"seed {search.seed}",
+             f"{search.objective}, {search.direction}imum",
              f"{search.repeats} seeds a trial" if search.repeats > 1 else "",
              f"{search.folds} folds" if search.folds else "",
              "bad trials end early" if search.pruning else ""]
     notice = ("" if rows and len(ended) == len(rows) else
               '<p class="notice"><b>Not finished.</b> Go on with <code>python -m tuning resume '
               f"{escape(shlex.quote(str(search.folder)))}</code>.</p>")
-    return (f'<header><p class="kind">Report of a search</p><h1>{escape(Path(search.recipe).stem)}</h1>{tiles_html(tiles)}'
+    return ('<header><p class="kind">Report of a search</p>'
+            f"<h1>{escape(Path(search.recipe).stem)}</h1>{tiles_html(tiles)}"
             f'<p class="facts">{" · ".join(map(escape, filter(None, facts)))}</p></header>{notice}')
 
 
@@ -153,7 +155,7 @@ def progress(search, rows):
         axes.set_xlabel(label)
         axes.set_ylabel(search.objective)
     both[0].legend(frameon=False, fontsize=10)
-    return section("Progress", "Every trial that has a value, and the best so far: over trials as they ended, "
+    return section("Progress", "Every trial that has a value, and the best so far: over trials as they ended "
                    "and over the time of the search, interruptions left out.", picture(
                        figure, "best value over trials and over time"))
 
@@ -169,8 +171,8 @@ def best_trials(search, best):
     titles = "".join(f"<th>{escape(title)}</th>" for title in
                      ["trial", search.objective, "outcome", "epochs", *names])
     return section("The best trials", "Finished ones first; epochs are those that the trial itself trained.",
-                   f'<div class="scroll"><table class="numbers"><thead><tr>{titles}</tr></thead>{lines}</table>'
-                   "</div>")
+                   f'<div class="scroll"><table class="numbers"><thead><tr>{titles}</tr></thead>{lines}'
+                   "</table></div>")
 
 
 def importance_section(search, rows, parameters):
@@ -185,9 +187,9 @@ def importance_section(search, rows, parameters):
               color=BLUE, ecolor=GREY, error_kw={"linewidth": 1})
     axes.axvline(0, color="black", linewidth=.8)
     axes.set_xlabel("error added by shuffling, as a share of the variance")
-    return section("Importance", f"Permutation importance: a random forest of {TREES} trees predicts the value "
-                   f"of held-out trials (five-fold cross-validation over {known} trials, pruned ones with the "
-                   "value they had); shown is by how much its squared error grows when one parameter is "
+    return section("Importance", f"Permutation importance: a random forest of {TREES} trees predicts the "
+                   f"value of held-out trials (five-fold cross-validation over {known} trials, pruned ones "
+                   "with the value they had); shown is by how much its squared error grows when one parameter is "
                    "shuffled, with the standard deviation over folds and shuffles. Near zero or below: no "
                    "influence that so many trials could show.", picture(figure, "importance of parameters"))
 
@@ -243,7 +245,7 @@ def coordinates(search, rows, parameters):
         axes.text(count + .03, at, f"{value:.4f}", ha="left", va="center", fontsize=9)
     from matplotlib import colormaps
     good = share if search.direction == "max" else 1 - share
-    order = np.argsort(np.argsort(good)) / max(1, len(good) - 1)              # ranks: a few bad ones hide nothing
+    order = np.argsort(np.argsort(good)) / max(1, len(good) - 1)     # ranks: a few bad ones hide nothing
     lines = np.stack(heights, axis=1)
     for line, rank in zip(lines, order, strict=True):
         present = ~np.isnan(line)
@@ -257,12 +259,12 @@ def coordinates(search, rows, parameters):
     axes.spines[["left", "bottom"]].set_visible(False)
     axes.grid(False)
     return section("Parallel coordinates", "One line per trial; the darker, the better its rank. A parameter "
-                   "that was not active is left out of the line.", picture(figure, "parallel coordinates", True),
-                   "broad")
+                   "that was not active is left out of the line.",
+                   picture(figure, "parallel coordinates", True), "broad")
 
 
 def budgets(search, rows):
-    """What each trial got: epochs trained by itself, and seconds of its processes beside those of training."""
+    """What each trial got: epochs trained by itself, and seconds of its processes beside training's."""
     ended = [row for row in rows if row["outcome"] != "running"]
     if not ended:
         return ""
@@ -283,9 +285,9 @@ def budgets(search, rows):
     training = sum(row["training_seconds"] for row in ended)
     epochs = sum(row["epochs"] for row in ended)
     return section("Budget of each trial", f"Blue finished, orange ended early, red without a value. Above: "
-                   f"epochs that it trained ({epochs:,} in all), on top of those (grey) that it took over from "
-                   f"the trial that it continues. Below: seconds of training ({training:,.0f} in all), and of "
-                   f"its processes (grey, {total:,.0f}): starting them, importing, building and validating.",
+                   f"epochs that it trained ({epochs:,} in all), on top of those (grey) that it took over "
+                   f"from the trial that it continues. Below: seconds of training ({training:,.0f} in all), "
+                   f"and of its processes (grey, {total:,.0f}): starting them, importing, building and validating.",
                    picture(figure, "budget of each trial"))
 
 
@@ -302,8 +304,9 @@ def badly(rows):
     bad = [row for row in rows if row["value"] is None and row["outcome"] != "running"]
     if not bad:
         return ""
-    lines = "".join(f"<tr><th>{escape(row['id'])}</th><td>{row['outcome']}</td><td>{escape(row['reason'][:300])}"
-                    f"</td><td>{escape(settings(row['values']))}</td></tr>" for row in bad)
+    lines = "".join(f"<tr><th>{escape(row['id'])}</th><td>{row['outcome']}</td>"
+                    f"<td>{escape(row['reason'][:300])}</td><td>{escape(settings(row['values']))}</td></tr>"
+                    for row in bad)
     return section("Trials without a value", "", '<div class="scroll"><table><thead><tr><th>trial</th>'
                    f"<th>outcome</th><th>why</th><th>values</th></tr></thead>{lines}</table></div>")
 

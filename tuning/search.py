@@ -95,7 +95,8 @@ class Search:
         """The trainings of one trial: [{"name", "seed", "fold"}], for each seed each fold."""
         return [{"name": f"run-{seed}" + (f"-{fold}" if self.folds else ""), "seed": seed,
                  "fold": f"{fold}/{self.folds}" if self.folds else ""}
-                for seed in range(self.seed, self.seed + self.repeats) for fold in range(1, max(1, self.folds) + 1)]
+                for seed in range(self.seed, self.seed + self.repeats)
+                for fold in range(1, max(1, self.folds) + 1)]
 
     def load_space(self):
         from tuning import spaces
@@ -178,7 +179,7 @@ class Search:
                     time.sleep(0.05)
                 self.watch(oracle, hands)
                 if port is not None:
-                    time.sleep(3)                # workers elsewhere ask once more, and are told that it is over
+                    time.sleep(3)            # workers elsewhere ask once more, and are told that it is over
             finally:
                 stop.set()
                 for hand in hands:
@@ -320,7 +321,8 @@ def line(search, trial_id, values, result):
     chosen = "  ".join(f"{name} {shown(value)}" for name, value in values.items()
                        if not name.startswith("tuner/"))
     why = f"  ({result['reason'][:120]})" if result["outcome"] not in ("finished", "pruned") else ""
-    return f"trial {trial_id}  {result['outcome']:9s} {value:22s} {result['process_seconds']:6.1f} s  {chosen}{why}"
+    seconds = f"{result['process_seconds']:6.1f} s"
+    return f"trial {trial_id}  {result['outcome']:9s} {value:22s} {seconds}  {chosen}{why}"
 
 
 def shown(value):

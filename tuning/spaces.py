@@ -9,7 +9,7 @@ from training.command_line import nearest
 
 ROOT = Path(__file__).parent
 WITHOUT = {                     # recipes with nothing to search, and why
-    "ensemble_mnist": "it trains nothing of its own: its members are runs of convnet_mnist, which has a space",
+    "ensemble_mnist": "it trains nothing of its own: its members are runs of convnet_mnist, which has one",
 }
 
 

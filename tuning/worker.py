@@ -170,7 +170,7 @@ class Worker:
             self.look(run, judged)
         value = measured(run, self.search.objective, self.search.direction)
         if value is None:
-            raise Ended("error", f"the recipe gave no {self.search.objective}, in metrics.json or history.csv")
+            raise Ended("error", f"the recipe gave no {self.search.objective} in metrics.json or history.csv")
         if not math.isfinite(value):
             raise Ended("diverged", f"{self.search.objective} is {value}")
         return value
@@ -242,7 +242,7 @@ class Worker:
         return status
 
     def budget(self, about):
-        """What the trial got: epochs and updates (of all its parts, those it continued left out), and time."""
+        """What the trial got: epochs and updates, without those that it continued, of all parts; and time."""
         rows = updates = seconds = 0
         for run in self.runs.glob("run*"):
             table = history(run)

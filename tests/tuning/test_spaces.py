@@ -3,6 +3,7 @@ import ast
 import dataclasses
 import importlib.util
 import itertools
+from pathlib import Path
 
 import keras_tuner
 import numpy as np
@@ -88,8 +89,7 @@ def test_the_corners_build(name):
 
 @pytest.mark.parametrize("name", spaces.names())
 def test_a_space_builds_no_layer(name):
-    tree = ast.parse(spaces.load(name).sample.__code__.co_filename and
-                     open(spaces.load(name).sample.__code__.co_filename).read())
+    tree = ast.parse(Path(spaces.load(name).sample.__code__.co_filename).read_text())
     imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert imported == {"dataclasses"}
 

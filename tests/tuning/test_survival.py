@@ -34,7 +34,7 @@ def ended(folder):
 
 def running(folder):
     """Whether a trial is in the middle of its epochs."""
-    return any(row["outcome"] == "running" and (folder / f"trial_{row['id']}" / "run" / "history.csv").exists()
+    return any(row["outcome"] == "running" and list((folder / f"trial_{row['id']}").glob("*/history.csv"))
                for row in rows_of(folder))
 
 

@@ -1,4 +1,4 @@
-"""What a recipe does as a trial: no test set, a checkpoint to go on from, and a status that tells why it ended."""
+"""A recipe as a trial: no test set, a checkpoint to go on from, and a status that tells why it ended."""
 import json
 import shutil
 import sys
@@ -10,8 +10,8 @@ from pipelines import digits, mnist
 from pipelines.stream import Examples, cut_anew
 from recipes.__main__ import main
 
-RUN = ["run", "convnet_mnist", "--data", "digits", "--filters", "8", "--hidden", "20", "--learning-rate", ".1",
-       "--trial"]
+RUN = ["run", "convnet_mnist", "--data", "digits", "--filters", "8", "--hidden", "20",
+       "--learning-rate", ".1", "--trial"]
 
 
 @pytest.fixture
