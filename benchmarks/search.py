@@ -49,17 +49,18 @@ def call(command, **more):
 
 
 def searched(folder, algorithm, seed, options, *flags, **more):
-    """One search by this project: what it found, and every improvement with its second."""
+    """One search by this project."""
     seconds = call(["-m", "tuning", "search", "convnet_mnist", "--algorithm", algorithm, "--seed", seed,
                     "--folder", folder, *options.fixed, *flags], **more)
     search = Search(folder)
-    return told(search.objective, seconds, [
+    return told(seconds, [
         {"value": row["value"], "seconds": row["seconds"], "outcome": row["outcome"],
          "training_seconds": row.get("training_seconds"), "process_seconds": row.get("process_seconds"),
          "config": row["config"]} for row in records(search)], ranked(search, records(search)))
 
 
-def told(objective, seconds, trials, best):
+def told(seconds, trials, best):
+    """The figures of one search, and every improvement with its second."""
     known = sorted((trial for trial in trials if trial["value"] is not None), key=lambda one: one["seconds"])
     curve, so_far = [], -1.0
     for trial in known:
@@ -91,7 +92,7 @@ def optuna(options, folder):
         trials = read_json(out)
         best = sorted((one for one in trials if one["outcome"] == "finished"), key=lambda one: -one["value"])
         runs.append({"algorithm": "optuna", "seed": seed, "minutes": options.minutes,
-                     **told("val_accuracy", seconds, trials, best)})
+                     **told(seconds, trials, best)})
     return runs
 
 

@@ -129,7 +129,8 @@ def configuration(space, arguments):
         default = space.smoke
     base, unknown = from_arguments(space.Config, default, rest)
     refuse_unknown(unknown, space.Config, None)
-    named = {argument.split("=")[0].removeprefix("--").replace("-", "_") for argument in rest}
+    named = {argument.split("=")[0].removeprefix("--").replace("-", "_") for argument in rest
+             if argument.startswith("--")}
     fixed = [each.name for each in dataclasses.fields(space.Config)
              if {each.name, f"no_{each.name}"} & named]
     passed_on = []

@@ -22,9 +22,9 @@ from threadpoolctl import threadpool_limits
 
 from training.files import read_json, write_json
 from tuning.pruning import hopeless
+from tuning.search import GOOD, LOCAL
 
 LEASE = 30                     # seconds without a word after which a worker is taken for dead
-GOOD = ("finished", "pruned")  # outcomes with a value of their own
 
 
 class Lasting:
@@ -170,8 +170,8 @@ class Lasting:
     def return_lost(self):
         """Gives back the trials of workers that have not been heard of; their names, {worker: trial}."""
         with self.lock:
-            late = [worker for worker in self.ongoing_trials
-                    if time.monotonic() > self.leases.get(worker, math.inf)]
+            late = [worker for worker in self.ongoing_trials if not worker.startswith(LOCAL)
+                    and time.monotonic() > self.leases.get(worker, math.inf)]
             return {worker: self.give_back(worker) for worker in late}
 
     def give_back(self, worker):
@@ -208,7 +208,7 @@ class Lasting:
         """Goes on from the file: workers elsewhere keep their trials, those of this process are gone."""
         self.set_state(read_json(self.search.state_path))
         for worker in list(self.ongoing_trials):
-            if worker.startswith("local"):
+            if worker.startswith(LOCAL):
                 self.give_back(worker)
         self.renew()
 

@@ -189,8 +189,8 @@ def importance_section(search, rows, parameters):
     axes.set_xlabel("error added by shuffling, as a share of the variance")
     return section("Importance", f"Permutation importance: a random forest of {TREES} trees predicts the "
                    f"value of held-out trials (five-fold cross-validation over {known} trials, pruned ones "
-                   "with the value they had); shown is by how much its squared error grows when one parameter is "
-                   "shuffled, with the standard deviation over folds and shuffles. Near zero or below: no "
+                   "with the value they had); shown is by how much its squared error grows when one "
+                   "parameter is shuffled, with the standard deviation over folds and shuffles. Near zero or below: no "
                    "influence that so many trials could show.", picture(figure, "importance of parameters"))
 
 
@@ -287,7 +287,7 @@ def budgets(search, rows):
     return section("Budget of each trial", f"Blue finished, orange ended early, red without a value. Above: "
                    f"epochs that it trained ({epochs:,} in all), on top of those (grey) that it took over "
                    f"from the trial that it continues. Below: seconds of training ({training:,.0f} in all), "
-                   f"and of its processes (grey, {total:,.0f}): starting them, importing, building and validating.",
+                   f"and of its processes (grey, {total:,.0f}): starting them, importing, building.",
                    picture(figure, "budget of each trial"))
 
 

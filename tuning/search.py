@@ -3,6 +3,7 @@ import contextlib
 import dataclasses
 import fcntl
 import os
+import shutil
 import socket
 import threading
 import time
@@ -14,6 +15,8 @@ from training.files import read_json, write_json
 
 ALGORITHMS = ("random", "grid", "bayesian", "hyperband")
 SETTINGS, STATE, CHIEF = "search.json", "oracle.json", "chief.json"
+GOOD = ("finished", "pruned")  # outcomes with a value of their own
+LOCAL = "local"                # begins the names of the workers in the search's own process
 ERRORS = 3                     # trials in a row that end in an exception stop the search
 
 
@@ -169,7 +172,7 @@ class Search:
                 write_json(self.folder / CHIEF, {"host": host, "port": port})
                 self.messages(f"chief on {host}:{port}; workers: python -m tuning worker {self.folder}")
             stop = threading.Event()
-            hands = [Hand(Worker(self, oracle, f"local{index}", stop=stop, single_threaded=workers > 1))
+            hands = [Hand(Worker(self, oracle, f"{LOCAL}{index}", stop=stop, single_threaded=workers > 1))
                      for index in range(workers)]
             try:
                 for hand in hands:
@@ -178,6 +181,8 @@ class Search:
                     self.watch(oracle, hands)
                     time.sleep(0.05)
                 self.watch(oracle, hands)
+                for path in self.folder.glob("trial_*/**/checkpoints"):         # kept for hyperband's next rung
+                    shutil.rmtree(path, ignore_errors=True)
                 if port is not None:
                     time.sleep(3)            # workers elsewhere ask once more, and are told that it is over
             finally:

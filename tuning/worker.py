@@ -15,13 +15,13 @@ from pathlib import Path
 
 from training.command_line import NOT_FINITE
 from training.files import read_json, write_json
+from tuning.search import GOOD, LOCAL
 
 ROOT = Path(__file__).parent.parent
 STARTS = 3                     # of a trial's process that others than we kill
 LOOK = 0.1                     # seconds between two looks at a trial's history
 BEAT = 2                       # seconds between two signs of life
 GRACE = 20                     # seconds that a process has to save its state
-GOOD = ("finished", "pruned")
 REJECTED = 2                   # exit status of a recipe that refuses its configuration
 
 
@@ -115,7 +115,7 @@ class Worker:
         owner, path = {"worker": self.name, "runs": "."}, self.folder / "owner.json"
         if path.exists():
             before = read_json(path)
-            if before["worker"] == self.name or before["worker"].startswith("local"):
+            if before["worker"] == self.name or before["worker"].startswith(LOCAL):
                 owner["runs"] = before["runs"]
             else:
                 taken = 2 + len(list(self.folder.glob("taken-*")))

@@ -65,6 +65,7 @@ def test_hyperband_continues_the_rung_before(new):
     search = new("hyperband", "hyperband", None, fields={"epochs": 9})
     search.run()
     rows = {row["id"]: row for row in records(search)}
+    assert not list(search.folder.glob("**/checkpoints"))
     continued = [row for row in rows.values() if row["continues"]]
     assert len(continued) > 4 and any(rows[row["continues"]]["continues"] for row in continued)
     for row in continued:

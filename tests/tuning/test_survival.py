@@ -82,6 +82,48 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tuning, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_real_recipe_killed_in_a_trial_goes_on_from_its_checkpoint(tuning, tmp_path):
+    whole, folder = tmp_path / "whole", tmp_path / "killed"
+    flags = ["convnet_mnist", "--data", "digits", "--filters", 8, "--hidden", 20, "--epochs", 12,
+             "--trials", 2, "--folder"]
+    search = tuning("search", *flags, whole)
+    text, _ = search.communicate(timeout=DEADLINE)
+    assert search.returncode == 0, text
+    search = tuning("search", *flags, folder)
+    until(lambda: ended(folder) == 1 and running(folder))
+    search.kill()
+    search.wait()
+    until(lambda: not processes(folder))
+    history = folder / "trial_1" / "run" / "history.csv"
+    assert 1 < len(history.read_text().splitlines()) < 13            # in the middle, or nothing is tested
+    text, _ = (again := tuning("resume", folder)).communicate(timeout=DEADLINE)
+    assert again.returncode == 0, text
+    assert outcome(Search(folder)) == outcome(Search(whole))
+    assert history.read_text() == (whole / "trial_1" / "run" / "history.csv").read_text()
+
+
+@pytest.mark.slow
+def test_a_silent_worker_s_trial_goes_on_elsewhere_and_its_own_end_is_not_heard(tuning, tmp_path):
+    folder, port = tmp_path / "far", free_port()
+    chief = tuning("chief", SPACE, "--trials", 2, "--epochs", 60, "--pause", ".5", "--no-pruning",
+                   "--folder", folder, "--port", port)
+    until(lambda: (folder / "chief.json").exists())
+    sleeper = tuning("worker", folder)
+    until(lambda: running(folder))
+    sleeper.send_signal(signal.SIGSTOP)                              # its trial trains on
+    other = tuning("worker", folder)
+    until(lambda: list(folder.glob("trial_0/taken-*")))
+    sleeper.send_signal(signal.SIGCONT)
+    text, _ = chief.communicate(timeout=2 * DEADLINE)
+    assert chief.returncode == 0, text
+    rows = rows_of(folder)
+    assert [row["outcome"] for row in rows] == ["finished"] * 2
+    assert rows[0]["worker"].endswith(str(other.pid))
+    assert sleeper.wait(timeout=DEADLINE) == other.wait(timeout=DEADLINE) == 0
+    assert "has not been heard of" in text
+
+
+@pytest.mark.slow
 def test_workers_and_the_chief_are_killed_and_no_trial_is_lost_or_run_twice(tuning, tmp_path):
     folder, port = tmp_path / "far", free_port()
     chief = tuning("chief", SPACE, "--trials", 12, *SLOW, "--no-pruning", "--folder", folder, "--port", port)
