@@ -264,8 +264,13 @@ def worker(arguments):
     start_tensorflow()
     from tuning.search import join
     name, stop = f"{socket.gethostname()}-{os.getpid()}", threading.Event()
+
+    def ask(number, frame):
+        if stop.is_set():                  # the second time: the chief may be silent; the trial ends too
+            os._exit(128 + number)
+        stop.set()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, ask)
     print(f"worker {name} of {flags.chief}", flush=True)
     with silence():
         join(found, flags.chief, name, stop=stop, threads=flags.threads)

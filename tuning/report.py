@@ -67,8 +67,8 @@ def importance(rows, parameters):
     """How much each parameter decides the value: [(parameter, mean, standard deviation)], greatest first.
 
     Permutation importance (Breiman 2001) of a random forest that predicts a trial's value:
-    by how much its squared error on trials it has not seen, in five-fold cross-validation,
-    grows when one parameter is shuffled among them, as a share of the values' variance. In a
+    by how much its squared error on trials it has not seen, in cross-validation, grows
+    when one parameter is shuffled among them, as a share of the values' variance. In a
     Hyperband search the epochs of a trial are a parameter too. Returns None below LEAST
     trials or where all values agree.
     """
@@ -188,9 +188,9 @@ def importance_section(search, rows, parameters):
     axes.axvline(0, color="black", linewidth=.8)
     axes.set_xlabel("error added by shuffling, as a share of the variance")
     return section("Importance", f"Permutation importance: a random forest of {TREES} trees predicts the "
-                   f"value of held-out trials (five-fold cross-validation over {known} trials, pruned ones "
-                   "with the value they had); shown is by how much its squared error grows when one "
-                   "parameter is shuffled, with the standard deviation over folds and shuffles. Near zero or below: no "
+                   f"value of held-out trials (cross-validation over {known} trials, pruned ones with the "
+                   "value they had); shown is by how much its squared error grows when one parameter is "
+                   "shuffled, with the standard deviation over folds and shuffles. Near zero or below: no "
                    "influence that so many trials could show.", picture(figure, "importance of parameters"))
 
 

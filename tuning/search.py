@@ -181,7 +181,7 @@ class Search:
                     self.watch(oracle, hands)
                     time.sleep(0.05)
                 self.watch(oracle, hands)
-                for path in self.folder.glob("trial_*/**/checkpoints"):         # kept for hyperband's next rung
+                for path in self.folder.glob("trial_*/**/checkpoints"):       # for hyperband's next rung
                     shutil.rmtree(path, ignore_errors=True)
                 if port is not None:
                     time.sleep(3)            # workers elsewhere ask once more, and are told that it is over

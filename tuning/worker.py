@@ -122,8 +122,7 @@ class Worker:
                 owner["runs"] = f"taken-{taken}"
                 part = self.folder / f".taken-{taken}"
                 for run in (self.folder / before["runs"]).glob("run*"):
-                    shutil.copytree(run, part / run.name, dirs_exist_ok=True,
-                                    ignore=shutil.ignore_patterns(".*.part*"))
+                    copy_of_living(run, part / run.name)
                 if part.exists():
                     part.rename(self.folder / owner["runs"])
         write_json(path, owner)
@@ -263,6 +262,19 @@ class Worker:
         for folder in drop + ([self.search.trial_folder(source)] if source else []):
             for path in folder.rglob("checkpoints"):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def copy_of_living(run, target):
+    """Copies a run to which another process may still write: checkpoints come whole, and go."""
+    for attempt in range(10):
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            shutil.copytree(run, target, ignore=shutil.ignore_patterns(".*.part*"))
+            return
+        except (shutil.Error, FileNotFoundError):
+            if attempt == 9:
+                raise
+            time.sleep(.1)
 
 
 def measured(run, objective, direction):
