@@ -12,7 +12,7 @@ import hashlib
 import numpy as np
 
 from pipelines import digits
-from pipelines.stream import Examples, Splits, Stream
+from pipelines.stream import Examples, Splits, Stream, cut_anew
 from pipelines.tfds_source import arrays
 
 TFDS_NAMES = {"mnist": "mnist", "fashion_mnist": "fashion_mnist", "kmnist": "kmnist",
@@ -23,17 +23,18 @@ FASHION = ("T-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shi
 EMNIST = tuple("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabdefghnqrt")
 
 
-def load(name="mnist", batch_size=10, *, seed=0, original_order=False, **stream_options):
+def load(name="mnist", batch_size=10, *, seed=0, original_order=False, fold=None, **stream_options):
     """-> Splits of uint8 images (N, 28, 28, 1) and int64 labels.
 
     original_order: the training images, and so the split for validation, in the order of the
     file that their authors published; digits is in its own order always.
+    fold: (k, K) validates on the k-th K-th of training and validation images together.
     stream_options go to Stream: order, variants, vary, augment.
     Raises ValueError for an unknown name, FileNotFoundError when the data is neither
     cached nor to be downloaded.
     """
     if name == "digits":
-        return digits.load(batch_size, size=28, seed=seed, **stream_options)
+        return digits.load(batch_size, size=28, seed=seed, fold=fold, **stream_options)
     if name not in TFDS_NAMES:
         raise ValueError(f"data must be one of {', '.join([*TFDS_NAMES, 'digits'])}. Received: {name}")
     images, labels = arrays(TFDS_NAMES[name], "train", offline="digits")
@@ -43,9 +44,10 @@ def load(name="mnist", batch_size=10, *, seed=0, original_order=False, **stream_
     if original_order:
         rows = file_order(len(images))
         images, labels = images[rows], labels[rows]
-    training = Examples(images[:-VALIDATION], labels[:-VALIDATION])
-    return Splits(Stream(training, batch_size, seed=seed, **stream_options), training,
-                  Examples(images[-VALIDATION:], labels[-VALIDATION:]), Examples(test_images, test_labels),
+    training, validation = cut_anew(Examples(images[:-VALIDATION], labels[:-VALIDATION]),
+                                    Examples(images[-VALIDATION:], labels[-VALIDATION:]), fold)
+    return Splits(Stream(training, batch_size, seed=seed, **stream_options), training, validation,
+                  Examples(test_images, test_labels),
                   {"fashion_mnist": FASHION, "emnist": EMNIST}.get(name, tuple("0123456789")))
 
 

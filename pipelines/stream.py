@@ -46,6 +46,21 @@ class Examples:
         return np.asarray(self.prepare(tf.constant(self.inputs))), self.labels
 
 
+def cut_anew(training, validation, fold):
+    """Another cut of the same examples, for cross-validation: -> (training, validation).
+
+    fold: (k, K) for the k-th of K parts, by index, to validate; None leaves them as they are.
+    """
+    if fold is None:
+        return training, validation
+    part, count = fold
+    inputs = np.concatenate([training.inputs, validation.inputs])
+    labels = np.concatenate([training.labels, validation.labels])
+    validates = np.arange(len(labels)) * count // len(labels) == part - 1
+    return tuple(dataclasses.replace(training, inputs=inputs[rows], labels=labels[rows])
+                 for rows in (~validates, validates))
+
+
 class Stream:
     """Endless training batches whose i-th is a pure function of (seed, i).
 

@@ -1,5 +1,4 @@
 """The command line: python -m recipes COMMAND."""
-import argparse
 import runpy
 import shutil
 import sys
@@ -7,7 +6,7 @@ from pathlib import Path
 
 from recipes.catalog import cards, table
 from training import results
-from training.command_line import nearest, plain_errors, read_saved
+from training.command_line import Parser, nearest, plain_errors, read_saved
 from training.files import read_json
 
 USAGE = """python -m recipes COMMAND
@@ -23,25 +22,6 @@ USAGE = """python -m recipes COMMAND
   table [--check]             write the README's table of results, or check that it is current
 
 Begin with: python -m recipes run convnet_mnist --smoke"""
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, with errors as exceptions and near names for unknown flags."""
-
-    def __init__(self, command, description):
-        super().__init__(f"python -m recipes {command}", description=description, allow_abbrev=False)
-        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
-
-    def error(self, message):
-        raise ValueError(f"{message}. {' '.join(self.format_usage().split())}")
-
-    def read(self, arguments):
-        flags, unknown = self.parse_known_args(arguments)
-        if unknown:
-            known = [option for action in self._actions for option in action.option_strings]
-            raise ValueError(f"unknown argument {unknown[0]}.{nearest(unknown[0].split('=')[0], known)} "
-                             "--help lists them all.")
-        return flags
 
 
 def list_recipes(arguments):

@@ -1,4 +1,5 @@
 """From a recipe's Config to its command line, and from errors to plain sentences."""
+import argparse
 import contextlib
 import dataclasses
 import difflib
@@ -10,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 import typing
 from pathlib import Path
 from typing import Literal
@@ -18,7 +20,8 @@ from training.files import read_json
 from training.interruption import Terminated
 
 KEPT = ("seed", "strategy", "precision", "jit", "data_dir", "checkpoint_every", "deterministic",
-        "synchronized")              # flags that a resumed run takes over
+        "synchronized", "fold")      # flags that a resumed run takes over
+NOT_FINITE = 3                 # exit status of a run whose loss became NaN or infinite; other errors have 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +40,28 @@ class RunFlags:
     data_dir: str = ""       # TFDS's folder; by default TFDS_DATA_DIR, else ~/tensorflow_datasets
     smoke: bool = False      # the whole recipe in seconds, without a download
     config: str = ""         # a saved config.json to start from
+    fold: str = ""           # 2/5: validate on the second fifth of training and validation examples together
+    trial: bool = False      # a trial of a search: no test set, no model file, no report; checkpoints stay
     debug: bool = False      # show the traceback of an error
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with errors as exceptions and near names for unknown flags."""
+
+    def __init__(self, command, description, *, program="recipes"):
+        super().__init__(f"python -m {program} {command}", description=description, allow_abbrev=False)
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def error(self, message):
+        raise ValueError(f"{message}. {' '.join(self.format_usage().split())}")
+
+    def read(self, arguments):
+        flags, unknown = self.parse_known_args(arguments)
+        if unknown:
+            known = [option for action in self._actions for option in action.option_strings]
+            raise ValueError(f"unknown argument {unknown[0]}.{nearest(unknown[0].split('=')[0], known)} "
+                             "--help lists them all.")
+        return flags
 
 
 def launch(main, Config, *, named=None, flag="config", smoke=None, compare=None):
@@ -47,12 +71,14 @@ def launch(main, Config, *, named=None, flag="config", smoke=None, compare=None)
     named      {name: Config}, chosen by --<flag> NAME; "all" runs each in a folder of its own
                and then calls compare(run, {name: metrics}), if given, to draw them together.
     smoke      the Config of --smoke.
-    Errors end the process with a sentence on stderr and status 2 (130 after ctrl-C, 143
-    after SIGTERM), unless --debug is given.
+    Errors end the process with a sentence on stderr and status 2 (3 where a loss is not
+    finite, 130 after ctrl-C, 143 after SIGTERM), unless --debug is given. With --trial an
+    error that no configuration explains keeps its traceback, and has status 1.
     """
     with plain_errors("--debug" in sys.argv[1:]) as state, terminable():
         recipe = Path(sys.modules[main.__module__].__file__).stem
         flags, configs, changed = parse(sys.argv[1:], Config, named or {}, flag, smoke, recipe)
+        state.trial = flags.trial
         if flags.data_dir:
             os.environ["TFDS_DATA_DIR"] = str(Path(flags.data_dir).expanduser())
         run = open_run(recipe, flags, configs, changed)
@@ -71,7 +97,9 @@ def launch(main, Config, *, named=None, flag="config", smoke=None, compare=None)
             run.finish(results)
             write_report(run)
         run.wait_for_all()
-        print(f"\nrun folder  {run.folder}\nreport      {run.folder / 'report.html'}")
+        print(f"\nrun folder  {run.folder}")
+        if not run.searching:
+            print(f"report      {run.folder / 'report.html'}")
 
 
 def parse(arguments, Config, named, flag, smoke, recipe):
@@ -269,14 +297,16 @@ def checked(value, hint, name):
 
 def open_run(recipe, flags, configs, changed):
     """The Run, or Evaluation, that the flags ask for; a series has no Config of its own."""
-    from training.run import Evaluation, Run
+    from training.run import Evaluation, Run, Trial
     names = list(configs)
     series = len(names) > 1
+    if flags.trial and (series or flags.evaluate):
+        raise ValueError("--trial is for one network, to be trained")
     suffix = f"-{names[0]}" if not series and names[0] else ""
     folder = Path(flags.run_dir or f"runs/{recipe}{suffix}-{time.strftime('%Y%m%d-%H%M%S')}")
     which = ({"name": "all", "configs": configs} if series else
              {"name": names[0], "config": configs[names[0]], "changed": changed[names[0]]})
-    return (Evaluation if flags.evaluate else Run)(
+    return (Evaluation if flags.evaluate else Trial if flags.trial else Run)(
         folder, recipe=recipe, resume=flags.resume, **which, **{name: getattr(flags, name) for name in KEPT})
 
 
@@ -289,7 +319,8 @@ def finish(main, run, config):
     run.finish(metrics)
     for name, value in metrics.items():
         print(f"{name:24s} {shown(value)}")
-    write_report(run)
+    if not run.searching:
+        write_report(run)
     return metrics
 
 
@@ -331,7 +362,7 @@ def same(one, other):
 @contextlib.contextmanager
 def plain_errors(debug=False):
     """Ends the process with a sentence instead of a traceback; state.folder is the run to go on with."""
-    state = type("State", (), {"folder": None})()
+    state = type("State", (), {"folder": None, "trial": False})()
     try:
         yield state
     except KeyboardInterrupt as error:
@@ -343,9 +374,13 @@ def plain_errors(debug=False):
     except Exception as error:
         if debug:
             raise
+        if state.trial and not isinstance(error, (ValueError, FloatingPointError)):
+            traceback.print_exc()
+            sys.exit(1)
+        not_finite = isinstance(error, FloatingPointError)
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) and state.folder
         what_next = f". Make room, then: python -m recipes resume {state.folder}" if full else ""
-        fail(sentence(error) + what_next, getattr(error, "status", 2))
+        fail(sentence(error) + what_next, getattr(error, "status", NOT_FINITE if not_finite else 2))
 
 
 @contextlib.contextmanager

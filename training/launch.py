@@ -21,8 +21,9 @@ from pathlib import Path
 
 from training.command_line import fail
 
-# With one of these statuses all is done, would fail again (2), or was stopped: nothing is started anew.
-FINAL = (0, 2, 128 + signal.SIGHUP, 128 + signal.SIGINT, 128 + signal.SIGTERM)
+# With one of these statuses all is done, would fail again (2, and 3: a loss that is not finite), or was
+# stopped: nothing is started anew.
+FINAL = (0, 2, 3, 128 + signal.SIGHUP, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 LOST_PEER_STATUS = 75          # as in multi_worker, which this module does without: it imports TensorFlow
 PR_SET_PDEATHSIG = 1           # <linux/prctl.h>
 

@@ -42,18 +42,22 @@ class Run:
     checkpoint_every: updates ("500") or time ("10m") between two checkpoints within an epoch.
     deterministic: operations that repeat bit by bit, where TensorFlow would take faster ones.
     synchronized: batch normalisation over the batches of all devices, not of each alone.
+    fold: "2/5" to validate on the second fifth of the training and validation examples.
     Raises FileExistsError if the folder holds results and resume is False, OSError if it
     cannot be written.
     """
+    searching = False              # whether this is a trial of a search
 
     def __init__(self, folder, *, recipe="", config=None, name="", seed=0, strategy="auto",
                  precision="float32", jit="auto", resume=False, data_dir="", changed=None, configs=None,
-                 checkpoint_every=EVERY, deterministic=False, synchronized=False):
+                 checkpoint_every=EVERY, deterministic=False, synchronized=False, fold=""):
         self.folder, self.recipe, self.config, self.name = Path(folder), recipe, config, name
         self.seed, self.precision, self.jit, self.data_dir = seed, precision, jit, data_dir
         self.resume, self.checkpoint_every = resume, checkpoint_every
         self.deterministic, self.synchronized = deterministic, synchronized
+        self.fold_name, self.fold_taken = fold, False
         interval(checkpoint_every)
+        parts(fold)
         if jit not in ("auto", "on", "off"):
             raise ValueError(f"jit must be auto, on or off. Received: {jit}")
         if jit == "on" and strategy == "multi_worker":
@@ -71,7 +75,8 @@ class Run:
         self.started = time.perf_counter()
         values = {"recipe": recipe, "name": name, "seed": seed, "strategy": strategy, "precision": precision,
                   "jit": jit, "data_dir": data_dir, "checkpoint_every": checkpoint_every,
-                  "deterministic": deterministic, "synchronized": synchronized, "changed": changed or {},
+                  "deterministic": deterministic, "synchronized": synchronized, "fold": fold,
+                  "changed": changed or {},
                   "config": dataclasses.asdict(config) if config is not None else {}}
         if configs is not None:
             values["configs"] = {name: dataclasses.asdict(config) for name, config in configs.items()}
@@ -109,6 +114,12 @@ class Run:
         """Whether this run is only the folder of several others."""
         return self.configs is not None
 
+    @property
+    def fold(self):
+        """What a recipe gives to its pipeline's load: (part, of so many) that validates, or None."""
+        self.fold_taken = True
+        return parts(self.fold_name)
+
     def child(self, name, config, *, seed=None, changed=None):
         """A run in a folder of its own below this one, for recipes that train several networks.
 
@@ -119,7 +130,7 @@ class Run:
                           precision=self.precision, jit=self.jit,
                           data_dir=self.data_dir, changed=changed, checkpoint_every=self.checkpoint_every,
                           deterministic=self.deterministic, synchronized=self.synchronized,
-                          resume=self.resume and (self.folder / name / CONFIG).exists())
+                          fold=self.fold_name, resume=self.resume and (self.folder / name / CONFIG).exists())
 
     def scope(self):
         """Build and compile models in here."""
@@ -197,13 +208,34 @@ class Run:
             **environment, "seconds": round(time.perf_counter() - self.started, 1),    # since the last start
             "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")})
         write_json(self.folder / METRICS, metrics)
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        self.drop_checkpoints()
 
+    def drop_checkpoints(self):
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def wait_for_all(self):
         """Returns when all workers have come here: one that ends earlier would seem lost to the others."""
         if self.cluster is not None:
             self.cluster.wait("end of the run")
+
+
+class Trial(Run):
+    """A run of a search: it never looks at the test set, and keeps its checkpoints to be trained further."""
+    searching = True
+
+    def evaluate(self, model, examples, batch_size=500):
+        return {}
+
+    def save(self, model, class_names=(), **preprocessing):
+        pass
+
+    def finish(self, metrics):
+        if self.fold_name and not self.fold_taken:
+            raise ValueError(f"{self.recipe} does not cross-validate: take --repeats in place of --folds")
+        super().finish(metrics)
+
+    def drop_checkpoints(self):
+        pass
 
 
 class Evaluation(Run):
@@ -233,6 +265,14 @@ class Evaluation(Run):
 
     def finish(self, metrics):
         self.recomputed = metrics
+
+
+def parts(fold):
+    """"2/5" -> (2, 5), "" -> None. Raises ValueError."""
+    part, _, count = fold.partition("/")
+    if fold and not (part.isdecimal() and count.isdecimal() and 1 <= int(part) <= int(count) > 1):
+        raise ValueError(f"--fold takes part/parts, such as 2/5. Received: {fold}")
+    return (int(part), int(count)) if fold else None
 
 
 def refuse_results(folder):

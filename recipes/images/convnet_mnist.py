@@ -71,7 +71,7 @@ def compiled_model(config, data):
 def main(config, run):
     # network3.py never reshuffles; expand_mnist.py shuffles the 250,000 once.
     versions = {"variants": len(ONE_PIXEL), "vary": one_pixel_shift, "order": "shuffled"}
-    data = mnist.load(config.data, config.batch_size, seed=run.seed,
+    data = mnist.load(config.data, config.batch_size, seed=run.seed, fold=run.fold,
                       **(versions if config.expanded else {"order": "fixed"}))
     with run.scope():
         model = compiled_model(config, data)

@@ -202,7 +202,7 @@ def main(config, run):
         if getattr(config, name) < 1:
             raise ValueError(f"{name} must be at least 1. Received: {getattr(config, name)}")
     # "The first 1,000 images" are those of the original file: another thousand moves a figure by two points.
-    data = mnist.load(config.data, config.batch_size, seed=run.seed, original_order=True)
+    data = mnist.load(config.data, config.batch_size, seed=run.seed, original_order=True, fold=run.fold)
     metrics = LEARNERS[config.learner](config, run, data.training[:config.training_size], data)
     split = {"test": "test", "validation": "val"}[config.compared_on]
     return {HEADLINE: metrics[f"{split}_accuracy"], **metrics}

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import run_time, scaling, small_steps, time_to_99
+from benchmarks import run_time, scaling, search, small_steps, time_to_99
 
 TORCH = importlib.util.find_spec("torch") is not None
 
@@ -19,6 +19,27 @@ def test_time_to_99_quick(tmp_path):
     row, = report["runs"]["keras-io"][0]["epochs"]
     assert row["epoch"] == 1 and row["seconds"] > 0
     assert report["ours_over_fastest_peer"] > 0
+
+
+def test_improvements_of_a_search():
+    trials = [{"value": value, "seconds": seconds, "outcome": "finished"}
+              for seconds, value in ((3, .9), (1, .8), (2, None), (5, .85), (4, .95))]
+    found = search.told(7200, trials, [{"config": {"width": 3}}])
+    assert found["error_against_seconds"] == [[1, .2], [3, .1], [4, .05]]
+    assert (found["best_error"], found["trials"], found["trials_per_hour"]) == (.05, 5, 2.5)
+    nothing = search.told(1, [{"value": None, "seconds": 1, "outcome": "diverged"}], [])
+    assert nothing["best_error"] is None and nothing["error_against_seconds"] == []
+
+
+@pytest.mark.slow
+def test_search_quick(tmp_path):
+    for part, check in (("overhead", "process_seconds_beyond_training"), ("workers", "ratio")):
+        report = search.main([part, "--quick", "--out", str(tmp_path / "out.json")])
+        assert report[part]["quick"] and report[part][check]
+    report = search.main(["curves", "--quick", "--seeds", "1", "--minutes", ".4", "--algorithms", "random",
+                          "--out", str(tmp_path / "out.json")])
+    assert report["curves"]["runs"][0]["trials"] > 0 and "ratio" in report["workers"]
+    assert (tmp_path / "out.png").stat().st_size > 5_000
 
 
 def test_time_to_99_summary():

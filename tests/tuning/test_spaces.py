@@ -1,0 +1,103 @@
+"""Every search space: its defaults are the recipe's own, and its corners build."""
+import ast
+import dataclasses
+import importlib.util
+import itertools
+from pathlib import Path
+
+import keras_tuner
+import numpy as np
+import pytest
+
+from pipelines import mnist
+from recipes.catalog import cards
+from tuning import spaces
+
+
+def values_of(space, changes):
+    """The HyperParameters with every value at its default but for {name: value}."""
+    found = keras_tuner.HyperParameters()
+    found.values = dict(changes)
+    space.sample(found, space.Config())
+    return found
+
+
+def corners(space):
+    """All at their least, all at their greatest, and each alone at either end."""
+    everything = values_of(space, {}).space
+    ends = {one.name: (list(one.values)[0], list(one.values)[-1]) if hasattr(one, "values")
+            else (one.min_value, one.max_value) for one in everything}
+    yield {name: least for name, (least, _) in ends.items()}
+    yield {name: greatest for name, (_, greatest) in ends.items()}
+    yield from ({name: end} for name, pair in ends.items() for end in pair)
+
+
+def recipe_module(space):
+    specification = importlib.util.spec_from_file_location(space.recipe.stem, space.recipe)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_every_recipe_has_a_space_or_a_reason():
+    found = set(spaces.names())
+    assert not found & set(spaces.WITHOUT)
+    assert found | set(spaces.WITHOUT) >= {"convnet_mnist", "mlp_mnist", "fast_mnist", "ensemble_mnist"}
+    assert found | set(spaces.WITHOUT) <= set(cards())
+    for name in found:
+        assert spaces.load(name).recipe == cards()[name].path
+
+
+@pytest.mark.parametrize("name", spaces.names())
+def test_the_defaults_are_the_recipe_s_own(name):
+    space = spaces.load(name)
+    assert space.config(values_of(space, {}), space.Config()) == space.Config()
+    assert space.direction in ("min", "max")
+    assert space.budget is None or type(getattr(space.Config(), space.budget)) is int
+
+
+@pytest.mark.parametrize("name", spaces.names())
+def test_a_parameter_is_named_after_its_field_and_may_be_fixed(name):
+    space = spaces.load(name)
+    fields = {field.name for field in dataclasses.fields(space.Config)}
+    for parameter in values_of(space, {}).space:
+        fixed = spaces.field(parameter.name)
+        assert fixed in fields
+        rest = space.hyperparameters(space.Config(), [fixed])
+        assert fixed not in {spaces.field(one.name) for one in rest.space
+                             if not isinstance(one, type(keras_tuner.HyperParameters().Fixed))
+                             and len(list(getattr(one, "values", [0, 1]))) > 1}
+        least, greatest = (space.config(values_of(space, changes), space.Config(), [fixed])
+                           for changes in itertools.islice(corners(space), 2))
+        assert getattr(least, fixed) == getattr(greatest, fixed) == getattr(space.Config(), fixed)
+
+
+@pytest.mark.parametrize("name", spaces.names())
+def test_the_corners_build(name):
+    space = spaces.load(name)
+    recipe = recipe_module(space)
+    data = mnist.load("digits", 10)
+    built = set()
+    for changes in corners(space):
+        config = space.config(values_of(space, changes), space.Config())
+        model = recipe.compiled_model(recipe.Config(**dataclasses.asdict(config)), data)
+        logits = model(np.zeros((2, *data.input_shape), np.float32))
+        assert logits.shape == (2, data.num_classes)
+        built.add(config)
+    assert len(built) > 4
+
+
+@pytest.mark.parametrize("name", spaces.names())
+def test_a_space_builds_no_layer(name):
+    tree = ast.parse(Path(spaces.load(name).sample.__code__.co_filename).read_text())
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert imported == {"dataclasses"}
+
+
+def test_unknown_names_are_told():
+    with pytest.raises(ValueError, match="Did you mean convnet_mnist"):
+        spaces.load("convnet_mnits")
+    with pytest.raises(ValueError, match="ensemble_mnist has no search space: it trains nothing"):
+        spaces.load("ensemble_mnist")
+    with pytest.raises(FileNotFoundError, match="no search space nowhere.py"):
+        spaces.load("nowhere.py")
