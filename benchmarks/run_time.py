@@ -94,7 +94,8 @@ def bare_fit(arguments, batch, execution, steps):
     data = (tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(EXAMPLES).repeat().batch(batch)
             .map(lambda x, y: (tf.cast(x, tf.float32) / 255, y)).prefetch(tf.data.AUTOTUNE))
     clock = clock_class()()
-    model.fit(data, steps_per_epoch=steps + 2 * execution, callbacks=[clock], verbose=0)
+    model.fit(data, steps_per_epoch=steps + 2 * execution, callbacks=[clock], shuffle=False,
+              verbose=0)
     return clock.milliseconds(execution)
 
 

@@ -86,7 +86,8 @@ def tensorflow_rows(shorten):
         data = (tf.data.Dataset.from_tensor_slices((images, labels)).shuffle(EXAMPLES).repeat().batch(BATCH)
                 .map(lambda x, y: (tf.cast(x, tf.float32) / 255, y)).prefetch(tf.data.AUTOTUNE))
         clock = Clock()
-        model.fit(data, steps_per_epoch=steps + 2 * execution, callbacks=[clock], verbose=0)
+        model.fit(data, steps_per_epoch=steps + 2 * execution, callbacks=[clock], shuffle=False,
+                  verbose=0)
         return clock.milliseconds(execution)
 
     contenders = {"loop": ours, "keras-1": functools.partial(bare, execution=1),

@@ -10,6 +10,16 @@ from training.command_line import nearest
 ROOT = Path(__file__).parent
 WITHOUT = {                     # recipes with nothing to search, and why
     "ensemble_mnist": "it trains nothing of its own: its members are runs of convnet_mnist, which has one",
+    "perceptron": "its rule starts at zero, where a learning rate only scales the weights",
+    "backpropagation": "it checks derivatives; its network only shows that they train it",
+    "convolution": "nothing in it is trained",
+    "activations": "it compares activation functions at the same settings",
+    "gradient_descent": "the rates are its lesson, and there is nothing to validate them on",
+    "vanishing_gradients": "its networks are looked at before training",
+    "universal_approximation": "it compares widths at the same settings",
+    "decision_boundaries": "it compares widths and depths at the same settings",
+    "depth_and_width": "it compares depths and remedies at the same settings",
+    "mlp_tabular": "its folds are test folds; a search would need further folds within them",
 }
 
 
