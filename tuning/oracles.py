@@ -24,7 +24,7 @@ from training.files import read_json, write_json
 from tuning.pruning import hopeless
 from tuning.search import GOOD, LOCAL
 
-LEASE = 30                     # seconds without a word after which a worker is taken for dead
+LEASE = 20                     # seconds without a word after which a worker is taken for dead
 
 
 class Lasting:
