@@ -54,7 +54,7 @@ def search_parser(command):
                     "The objective is a validation metric; the test set is never looked at.",
                     program="tuning")
     parser.epilog = ("Any field of the recipe's configuration fixes that value: --data digits "
-                     "--learning-rate 0.1; so do --config FILE and --smoke. " + ", ".join(
+                     "--learning-rate 0.1. --config FILE and --smoke say what to start from. " + ", ".join(
                          "--" + name.replace("_", "-") for name in PASSED_ON) + " go to each trial.")
     parser.add_argument("name", metavar="NAME", help=f"{', '.join(spaces.names())}, or a Python file")
     parser.add_argument("--algorithm", choices=ALGORITHMS, default="random")

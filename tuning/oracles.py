@@ -24,7 +24,7 @@ from training.files import read_json, write_json
 from tuning.pruning import hopeless
 from tuning.search import GOOD, LOCAL
 
-LEASE = 30                     # seconds without a word after which a worker is taken for dead
+LEASE = 20                     # seconds without a word after which a worker is taken for dead
 
 
 class Lasting:
@@ -40,7 +40,7 @@ class Lasting:
         self.lock = threading.RLock()
         self.search = search
         self.leases, self.bad = {}, set()          # {worker: when its lease ends}, trials without a value
-        self.exhausted, self.failure = False, None
+        self.exhausted, self.failure, self.between = False, None, False
         self.ended_at = {}                         # {trial: seconds of the search}
         super().__init__(
             objective=keras_tuner.Objective(search.objective, search.direction),
@@ -144,9 +144,11 @@ class Lasting:
             failed = result["outcome"] in ("error", "killed", "unfinished")
             self.leases.pop(trial.trial_id.partition("@")[2], None)
             self.ended_at[mine.trial_id] = round(self.search.seconds, 3)
+            self.between = True                      # keras-tuner saves while it is ended and ongoing
             super().end_trial(Trial(mine.hyperparameters, mine.trial_id, message=result.get("reason"),
                                     status=TrialStatus.FAILED if failed else TrialStatus.COMPLETED))
-            self.save()                              # once more: only now it is no longer ongoing
+            self.between = False
+            self.save()
             self.search.ended(mine.trial_id, mine.hyperparameters.values, result)
 
     def score_trial(self, trial):
@@ -202,7 +204,9 @@ class Lasting:
         super().set_state(state)
 
     def save(self):
-        write_json(self.search.state_path, self.get_state())
+        """Writes the state, but not one in the middle of a change."""
+        if not self.between:
+            write_json(self.search.state_path, self.get_state())
 
     def reload(self):
         """Goes on from the file: workers elsewhere keep their trials, those of this process are gone."""

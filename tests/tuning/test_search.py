@@ -204,6 +204,19 @@ def test_workers_wait_while_another_s_trial_may_come_back(new):
     assert oracle.finished and records(search)[0]["worker"] == "near"
 
 
+@pytest.mark.parametrize("algorithm", ["random", "grid", "hyperband"])
+def test_every_state_that_is_saved_is_whole(new, monkeypatch, algorithm):
+    """A kill may leave any of them: each trial is ended, running or waiting, and only one of these."""
+    states = []
+    monkeypatch.setattr(oracles, "write_json", lambda path, state: states.append(json.dumps(state)))
+    search = new("states", algorithm, 4)
+    search.run()
+    assert len(states) > 8
+    for state in map(json.loads, states):
+        places = [*state["end_order"], *state["ongoing_trials"].values(), *state["retry_queue"]]
+        assert sorted(places) == [trial["trial_id"] for trial in state["trials"]]
+
+
 def test_one_process_alone_is_at_a_search(new):
     search = new("alone", trials=1)
     from tuning.search import locked
