@@ -256,7 +256,8 @@ def test_gentle_labels_turn_half_as_far(handwriting):
     ({"sigma": 0.0}, "sigma must be a number of pixels above 0. Received: 0.0"),
     ({"sigma": -1.0, "alpha": 1.0}, "sigma .* Received: -1.0"), ({"alpha": -0.1}, "alpha must be at least 0"),
     ({"rotation": 181}, r"rotation must be in \[0, 180\] degrees. Received: 181"),
-    ({"rotation": -1}, "rotation"), ({"shear": 90}, r"shear must be in \[0, 90\)"), ({"scale": 1.0}, r"scale must be in \[0, 1\)"),
+    ({"rotation": -1}, "rotation"), ({"shear": 90}, r"shear must be in \[0, 90\)"),
+    ({"scale": 1.0}, r"scale must be in \[0, 1\)"),
     ({"shift": -1}, "shift must be"), ({"sigma": float("nan")}, "sigma must be"),
     ({"alpha": float("inf")}, "alpha must be"),
 ])
