@@ -4,12 +4,12 @@ from keras import layers
 
 
 def on_images(network, image_shape=(28, 28, 1), *, black=0.0, white=1.0):
-    """The same network for images smaller than its inputs, with pixels in [0, 1], as a Sequential.
+    """A copy of the network for images smaller than its inputs, with pixels in [0, 1], as a Sequential.
 
     The image comes into the middle of a black frame (an odd row or column is added at the
     bottom and right), then 0 becomes black and 1 becomes white. Adds no parameters.
     Shapes: float (B, *image_shape) in [0, 1] -> what network gives.
-    network: a Sequential, whose layers become those of the new one.
+    network: a Sequential; the copy has layers of the same names, and its weights.
     Raises ValueError for images larger than the network's, or of other channels.
     """
     height, width, channels = network.input_shape[1:]
@@ -23,6 +23,7 @@ def on_images(network, image_shape=(28, 28, 1), *, black=0.0, white=1.0):
         model.add(layers.ZeroPadding2D(((above, rows - above), (left, columns - left)), name="frame"))
     if (black, white) != (0.0, 1.0):
         model.add(layers.Rescaling(white - black, black, name="contrast"))
-    for layer in network.layers:
-        model.add(layer)
+    for layer in network.layers:         # a layer in two models would know the outputs of the first alone
+        model.add(type(layer).from_config(layer.get_config()))
+    model.set_weights(network.get_weights())
     return model

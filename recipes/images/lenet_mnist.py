@@ -139,7 +139,9 @@ def compiled_model(config, data):
     else:
         model = on_images(modern_lenet5(num_classes=data.num_classes), data.input_shape)
     updates = data.train.batches_per_epoch
-    if config.rates:
+    if len(config.rates) == 1:
+        rate = config.rates[0]
+    elif config.rates:
         ends = [updates * (epoch + 1) for epoch in range(len(config.rates) - 1)]
         rate = keras.optimizers.schedules.PiecewiseConstantDecay(ends, list(config.rates))
     else:

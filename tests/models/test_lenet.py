@@ -174,8 +174,12 @@ def test_on_images_frames_and_scales():
     out[:, 1:5, 1:7] = -0.1
     np.testing.assert_allclose(out, -0.1, atol=1e-7)
     assert models.on_images(models.lenet5()).count_params() == 60_840
+    network = models.lenet1()
+    for one, other in zip(network.weights, models.on_images(network).weights, strict=True):
+        np.testing.assert_array_equal(one, other)
     same = models.on_images(models.simard_convnet(), (29, 29, 1))
     assert [layer.name for layer in same.layers] == [layer.name for layer in models.simard_convnet().layers]
+    network = keras.Sequential([keras.Input((7, 8, 1)), keras.layers.Flatten()])
     for shape in ((8, 6, 1), (4, 6, 3)):
         with pytest.raises(ValueError, match="at most 7x8 with 1 channels"):
             models.on_images(network, shape)
