@@ -4,6 +4,8 @@ import math
 import keras
 from keras import layers, ops
 
+from models.lenet import scaled_tanh
+
 
 def nielsen_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(20, 40), hidden=(100,),
                     activation="relu", pooling="max", dropout=0.0):
@@ -90,6 +92,90 @@ def fast_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(24, 32), h
                   layers.Dense(hidden, use_bias=False, kernel_initializer="he_normal", name="hidden_dense"),
                   *normalised("hidden"), layers.Dense(num_classes, name="logits")):
         model.add(layer)
+    return model
+
+
+def simard_convnet(input_shape=(29, 29, 1), num_classes=10, *, activation="relu"):
+    """Two 5x5 convolutions of stride 2 in place of convolution and subsampling, and a dense layer.
+
+    Source: Simard, Steinkraus and Platt 2003, "Best practices for convolutional neural networks
+    applied to visual document analysis", section 4.
+    Shapes: float (B, 29, 29, 1) -> (B, num_classes) logits; maps of 13x13 and 5x5.
+    Parameters: 132,540 = 130 + 6,300 + 125,100 + 1,010.
+    Raises ValueError for images under 13x13 pixels.
+    """
+    if min(input_shape[:2]) < 13:
+        raise ValueError("the two convolutions of stride 2 need images of at least 13x13 pixels. "
+                         f"Received: input_shape={tuple(input_shape)}")
+    return keras.Sequential([
+        keras.Input(input_shape, name="image"),
+        layers.Conv2D(5, 5, strides=2, activation=activation, name="conv1"),
+        layers.Conv2D(50, 5, strides=2, activation=activation, name="conv2"),
+        layers.Flatten(name="features"), layers.Dense(100, activation, name="hidden"),
+        layers.Dense(num_classes, name="logits")], name="simard_convnet")
+
+
+def mcdnn_column(input_shape=(29, 29, 1), num_classes=10, *, activation=scaled_tanh):
+    """One column of the multi-column network: 1x29x29-20C4-MP2-40C5-MP3-150N-10N.
+
+    Source: Cirešan, Meier and Schmidhuber 2012, arXiv:1202.2745, section 3.1.
+    Shapes: float (B, 29, 29, 1) in [-1, 1] -> (B, num_classes) logits; maps of 26x26, 13x13, 9x9
+    and 3x3.
+    Parameters: 76,040 = 340 + 20,040 + 54,150 + 1,510.
+    The weights begin at U(-.05, .05), as in the paper.
+    Raises ValueError for images under 17x17 pixels.
+    """
+    if min(input_shape[:2]) < 17:
+        raise ValueError("the two stages need images of at least 17x17 pixels. "
+                         f"Received: input_shape={tuple(input_shape)}")
+    return keras.Sequential([
+        keras.Input(input_shape, name="image"),
+        layers.Conv2D(20, 4, activation=activation, kernel_initializer="random_uniform", name="stage1_conv"),
+        layers.MaxPooling2D(2, name="stage1_pool"),
+        layers.Conv2D(40, 5, activation=activation, kernel_initializer="random_uniform", name="stage2_conv"),
+        layers.MaxPooling2D(3, name="stage2_pool"), layers.Flatten(name="features"),
+        layers.Dense(150, activation, kernel_initializer="random_uniform", name="hidden"),
+        layers.Dense(num_classes, kernel_initializer="random_uniform", name="logits")], name="mcdnn_column")
+
+
+def normalised_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(32, 64, 128), dropout=0.3,
+                       normalised=True):
+    """Per stage two 3x3 convolutions, each with batch normalisation and relu, and 2x2 max-pooling.
+
+    The first stage's convolutions are valid, which trims the empty margin of a digit (28 to 24
+    pixels), the other stages' are padded (12 and 6). After the last stage, the mean over its
+    3x3 places, dropout and the output layer: best_mnist's network, ours.
+    Shapes: float (B, H, W, C) in [0, 1] -> (B, num_classes) logits.
+    Parameters: 289,066, of which 896 are moving statistics; 21,429,632 multiply-adds per image.
+    dropout: probability that one of the features before the output layer is dropped, in [0, 1).
+    normalised: False for biases in place of batch normalisation.
+    Raises ValueError for a width below 1, a dropout out of range, or an image that the stages
+    shrink away.
+    """
+    if not filters or any(width < 1 for width in (*filters, num_classes)):
+        raise ValueError("filters must be at least one width, and all widths at least 1. "
+                         f"Received: filters={filters}, num_classes={num_classes}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout must be in [0, 1). Received: {dropout}")
+    smallest = 4 + 2 ** len(filters)
+    if min(input_shape[:2]) < smallest:
+        raise ValueError(f"{len(filters)} stages need images of at least {smallest}x{smallest} pixels. "
+                         f"Received: input_shape={tuple(input_shape)}")
+    model = keras.Sequential([keras.Input(input_shape, name="image")], name="normalised_convnet")
+    for stage, width in enumerate(filters, 1):
+        for number in (1, 2):
+            name = f"stage{stage}_conv{number}"
+            model.add(layers.Conv2D(width, 3, padding="valid" if stage == 1 else "same",
+                                    use_bias=not normalised, kernel_initializer="he_normal", name=name))
+            if number == 2:                  # before the other two, for a quarter of their work
+                model.add(layers.MaxPooling2D(2, name=f"stage{stage}_pool"))
+            if normalised:
+                model.add(layers.BatchNormalization(momentum=0.95, name=f"{name}_bn"))
+            model.add(layers.Activation("relu", name=f"{name}_relu"))
+    model.add(layers.GlobalAveragePooling2D(name="features"))
+    if dropout:
+        model.add(layers.Dropout(dropout, name="dropout"))
+    model.add(layers.Dense(num_classes, name="logits"))
     return model
 
 

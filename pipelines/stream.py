@@ -76,11 +76,12 @@ class Stream:
     vary      (prepared inputs (B, ...), version numbers int64 (B,)) -> inputs.
     augment   (prepared inputs (B, ...), seeds int64 (B, 2)) -> inputs, by stateless
               random operations with one seed per example.
+    augment_by_label   augment takes the labels too, int64 (B,), as its third argument.
     Raises ValueError for a batch size outside [1, number of examples] or an unknown order.
     """
 
     def __init__(self, examples, batch_size, *, seed=0, order="reshuffled", variants=1, vary=None,
-                 augment=None):
+                 augment=None, augment_by_label=False):
         if order not in ("reshuffled", "shuffled", "fixed"):
             raise ValueError(f'order must be "reshuffled", "shuffled" or "fixed". Received: {order!r}')
         self.size = len(examples) * variants
@@ -88,7 +89,8 @@ class Stream:
             raise ValueError(f"batch_size must be in [1, {self.size}], the number of training examples. "
                              f"Received: {batch_size}")
         self.examples, self.batch_size, self.seed, self.order = examples, batch_size, seed, order
-        self.variants, self.vary, self.augment = variants, vary, augment
+        self.variants, self.vary = variants, vary
+        self.augment, self.augment_by_label = augment, augment_by_label
 
     @property
     def batches_per_epoch(self):
@@ -119,7 +121,7 @@ class Stream:
             x = self.vary(x, order // count)
         if self.augment is not None:
             seeds = tf.stack([tf.fill([rows], tf.cast(self.seed, tf.int64)), positions], axis=1)
-            x = self.augment(x, seeds)
+            x = self.augment(x, seeds, y) if self.augment_by_label else self.augment(x, seeds)
         return x, y
 
     def check_divides(self, parts):

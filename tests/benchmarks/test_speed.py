@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import run_time, scaling, search, small_steps, time_to_99
+from benchmarks import distortions, run_time, scaling, search, small_steps, time_to_99
 
 TORCH = importlib.util.find_spec("torch") is not None
 
@@ -96,3 +96,19 @@ def test_the_page_on_scaling_is_current():
     if not scaling.MEASURED.exists():
         pytest.skip("nothing measured")
     assert scaling.PAGE.read_text() == scaling.page(json.loads(scaling.MEASURED.read_text()))
+
+
+def test_distortions(monkeypatch, tmp_path):
+    rows = distortions.tensorflow_rows(200)
+    assert set(rows) == {"affine_and_elastic", "elastic"} and min(rows.values()) > 1000
+    monkeypatch.setattr(distortions, "missing", lambda python: "it is not installed")
+    monkeypatch.setattr(distortions, "measured", lambda *arguments: {"elastic": 100.0 * arguments[2]})
+    report = distortions.main(["--repeats", "2", "--out", str(tmp_path / "out.json")])
+    assert json.loads((tmp_path / "out.json").read_text()) == report
+    assert report["median"] == {"elastic, 1": 100, "elastic, 2": 200} and report["elastic_over"] == {}
+    assert report["seconds_for_60000"]["elastic, 2"] == 300 and report["missing"]["pytorch"]
+
+
+def test_the_fastest_of_all_numbers_of_threads():
+    medians = {"elastic, 1": 3.0, "elastic, 2": 5.0, "elastic_more, 1": 9.0}
+    assert distortions.fastest(medians, "elastic") == 5.0 and distortions.fastest(medians, "other") == 0

@@ -1,0 +1,45 @@
+"""elastic_mlp_mnist: the published sizes, the first weights, and that the smoke run learns."""
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from pipelines import mnist
+from recipes.images.elastic_mlp_mnist import NAMED, PUBLISHED, SMOKE, compiled_model, main
+from training import Run
+
+
+def test_smoke_learns(tmp_path, drawn):
+    metrics = main(SMOKE, Run(tmp_path / "run", recipe="elastic_mlp_mnist", config=SMOKE, seed=0))
+    assert metrics["test_accuracy"] > 0.85                             # chance: .1
+    drawn(tmp_path / "run", "distorted")
+
+
+def test_without_distortion_it_learns_the_images_as_they_are(tmp_path):
+    config = dataclasses.replace(SMOKE, rotation=0, shear=0, scale=0, alpha=0, epochs=3)
+    metrics = main(config, Run(tmp_path / "run", recipe="elastic_mlp_mnist", config=config, seed=0))
+    assert metrics["test_accuracy"] > 0.75
+
+
+@pytest.mark.parametrize(("name", "count"), [
+    ("1000-500", 1_347_510), ("1500-1000-500", 3_269_510), ("2000-1500-1000-500", 6_692_010),
+    ("2500-2000-1500-1000-500", 12_115_010), ("9x1000", 8_860_010), ("simard-none", 681_610),
+    ("simard-affine", 681_610), ("simard-elastic", 681_610)])
+def test_parameters_of_table_1(name, count):
+    model = compiled_model(NAMED[name], mnist.load("digits", 100))
+    assert model.count_params() == count
+    assert model.input_shape == (None, 28, 28, 1) and model.get_layer("flatten").output.shape == (None, 841)
+    kernel = model.get_layer("hidden1").kernel.numpy()
+    assert np.abs(kernel).max() <= 0.05 and kernel.std() == pytest.approx(0.05 / np.sqrt(3), rel=0.01)
+
+
+def test_every_configuration_has_its_published_figure():
+    assert set(PUBLISHED) == set(NAMED)
+
+
+def test_pixels_reach_the_network_from_minus_one_to_one():
+    model = compiled_model(SMOKE, mnist.load("digits", 20))
+    inputs = keras.Model(model.inputs[0], model.get_layer("flatten").output)
+    values, counts = np.unique(inputs(np.ones((1, 28, 28, 1), np.float32)), return_counts=True)
+    assert values.tolist() == [-1, 1] and counts.tolist() == [841 - 784, 784]

@@ -1,0 +1,112 @@
+"""lenet_mnist: that it learns by both trainings, its loss and its curvature by hand, exact resume."""
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipelines import mnist
+from pipelines.stream import Examples
+from recipes.images.lenet_mnist import (
+    LECUN_RATES,
+    NAMED,
+    PUBLISHED,
+    REJECTION,
+    SMOKE,
+    Curvature,
+    LevenbergMarquardt,
+    compiled_model,
+    discriminative_loss,
+    main,
+)
+from training import Run
+
+ONLINE = dataclasses.replace(SMOKE, training="levenberg_marquardt", rates=(5e-4, 1e-4), batch_size=1,
+                             network="lenet1")
+
+
+@pytest.mark.parametrize(("config", "least"), [
+    (SMOKE, 0.8), (dataclasses.replace(SMOKE, network="modern", shear=10, scale=0.1, shift=1), 0.8),
+    (ONLINE, 0.7)])
+def test_smoke_learns(config, least, tmp_path):
+    metrics = main(config, Run(tmp_path / "run", recipe="lenet_mnist", config=config, seed=0))
+    assert metrics["test_accuracy"] > least                           # chance: .1
+    model = keras.saving.load_model(tmp_path / "run" / "model.keras", compile=False)
+    assert model.input_shape[1:] == (28, 28, 1)
+
+
+def test_every_named_configuration_builds_with_its_parameters():
+    data = mnist.load("digits", 10)
+    counts = {name: compiled_model(config, data).count_params() for name, config in NAMED.items()}
+    assert counts == {"plain": 60_840, "distorted": 60_840, "lecun": 60_840, "lecun-distorted": 60_840,
+                      "lenet1": 2_578, "modern": 61_706, "modern-distorted": 61_706}
+    assert set(PUBLISHED) <= set(NAMED)
+
+
+def test_lecuns_schedule():
+    assert len(LECUN_RATES) == 20 and sorted(LECUN_RATES, reverse=True) == list(LECUN_RATES)
+    data = mnist.load("digits", 1)
+    optimizer = compiled_model(NAMED["lecun"], data).optimizer
+    passes, rate = data.train.batches_per_epoch, optimizer._learning_rate
+    assert [float(rate(passes * epoch + 1)) for epoch in range(20)] == pytest.approx(LECUN_RATES)
+    assert optimizer.damping == 0.02
+
+
+def test_loss_is_equation_9():
+    distances = np.array([[3.0, 40.0, 12.0], [60.0, 50.0, 70.0]])
+    labels = np.array([2, 0])
+    right = distances[[0, 1], labels]
+    expected = right + np.log(np.exp(-REJECTION) + np.exp(-distances).sum(axis=1))
+    loss = discriminative_loss(labels, -distances.astype(np.float32))
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_update_divides_by_the_curvature():
+    variable = keras.Variable([1.0, 2.0])
+    optimizer = LevenbergMarquardt(0.1, 0.5)
+    optimizer.build([variable])
+    optimizer.curvatures[0].assign([0.5, 1.5])
+    optimizer.apply([tf.constant([2.0, 2.0])], [variable])
+    np.testing.assert_allclose(variable, [1 - 0.1 * 2 / 1, 2 - 0.1 * 2 / 2])
+
+
+def test_curvature_is_that_of_logistic_regression():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False)])
+    model.layers[0].kernel.assign([[0.3, -0.2], [0.1, 0.4]])
+    model.compile(LevenbergMarquardt(0.1, 0.02))
+    model.optimizer.build(model.trainable_variables)
+    inputs = np.tile(np.array([[1.0, -2.0], [0.5, 1.0]], np.float32), (1500, 1))
+    curvature = Curvature(Examples(inputs, np.zeros(3000, np.int64)), seed=0, updates_per_epoch=7)
+    curvature.set_model(model)
+    curvature.on_train_begin()
+    curvature.on_epoch_begin(0)
+    p = tf.nn.softmax(model(inputs)).numpy()
+    expected = np.mean(inputs[:, :, None] ** 2 * (p * (1 - p))[:, None, :], axis=0)       # x^2 p (1 - p)
+    np.testing.assert_allclose(model.optimizer.curvatures[0], expected, rtol=0.1)
+    model.optimizer.curvatures[0].assign(tf.zeros((2, 2)))
+    model.optimizer.iterations.assign(3)                              # within an epoch: left as it is
+    curvature.on_epoch_begin(1)
+    assert not np.asarray(model.optimizer.curvatures[0]).any()
+
+
+def test_resumed_within_an_epoch_ends_as_if_it_had_not_been_stopped(tmp_path):
+    config = dataclasses.replace(ONLINE, batch_size=20, rates=(5e-4, 2e-4))      # 62 updates an epoch
+    whole = Run(tmp_path / "whole", config=config)
+    main(config, whole)
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch:
+                raise RuntimeError("stopped")
+    data = mnist.load("digits", 20, seed=0)
+    run = Run(tmp_path / "cut", config=config, checkpoint_every="40")
+    model = compiled_model(config, data)
+    with pytest.raises(RuntimeError, match="stopped"):
+        run.fit(model, data.train, data.validation, epochs=2, keep_best="val_accuracy",
+                callbacks=[Curvature(data.training[:500], 0, data.train.batches_per_epoch), Stop()])
+    main(config, Run(tmp_path / "cut", config=config, resume=True))
+    one, other = (keras.saving.load_model(tmp_path / name / "model.keras", compile=False).get_weights()
+                  for name in ("whole", "cut"))
+    for weight, again in zip(one, other, strict=True):
+        np.testing.assert_array_equal(weight, again)
