@@ -99,10 +99,11 @@ def search(arguments, command="search"):
     space = spaces.load(flags.name)
     base, fixed, passed_on = configuration(space, rest)
     if flags.epochs is not None:
-        if space.budget is None:
-            raise ValueError(f"{flags.name} has no --epochs to set: its space names no BUDGET. Fix the field "
-                             "of its configuration that says how long it trains.")
-        base = dataclasses.replace(base, **{space.budget: flags.epochs})
+        length = space.budget or "epochs"
+        if not hasattr(base, length):
+            raise ValueError(f"{flags.name} has no --epochs to set. Fix the field of its configuration that "
+                             "says how long it trains.")
+        base = dataclasses.replace(base, **{length: flags.epochs})
     if flags.trials is None and flags.algorithm in ("random", "bayesian") and flags.minutes is None:
         flags.trials = 20
     name = Path(flags.name).stem

@@ -116,7 +116,8 @@ def main(config, run):
     for index in range(config.members):
         member = run if config.members == 1 else run.child(
             f"member{index + 1}", dataclasses.replace(config, members=1), seed=run.seed + index)
-        data = mnist.load(config.data, config.batch_size, seed=member.seed, augment=augment)
+        data = mnist.load(config.data, config.batch_size, seed=member.seed, fold=run.fold,
+                          augment=augment)
         if member is not run:
             print(f"-- member {index + 1} of {config.members}", flush=True)
         model = trained(config, member, data)

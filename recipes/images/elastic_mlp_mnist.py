@@ -75,7 +75,7 @@ def main(config, run):
     distortion = Distortion(config.rotation, config.shear, config.scale, config.shift, config.sigma,
                             config.alpha, config.gentle)
     plain = distortion == Distortion(sigma=config.sigma, gentle=config.gentle)
-    data = mnist.load(config.data, config.batch_size, seed=run.seed,
+    data = mnist.load(config.data, config.batch_size, seed=run.seed, fold=run.fold,
                       augment=None if plain else distortion, augment_by_label=True)
     with run.scope():
         model = compiled_model(config, data)

@@ -156,7 +156,7 @@ def compiled_model(config, data):
 def main(config, run):
     distortion = Distortion(config.rotation, config.shear, config.scale, config.shift, config.sigma,
                             config.alpha)
-    data = mnist.load(config.data, config.batch_size, seed=run.seed,
+    data = mnist.load(config.data, config.batch_size, seed=run.seed, fold=run.fold,
                       augment=None if distortion == Distortion() else distortion)
     with run.scope():
         model = compiled_model(config, data)

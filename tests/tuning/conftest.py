@@ -3,15 +3,13 @@ import dataclasses
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from searches import SPACE
 
 from training.results import ROOT
 from tuning import spaces
-from tuning.search import Search, records
-
-SPACE = Path(__file__).with_name("fake_space.py")
+from tuning.search import Search
 
 
 @pytest.fixture(scope="session")
@@ -48,9 +46,3 @@ def tuning():
     for process in started:
         process.kill()
         process.wait()
-
-
-def outcome(search):
-    """What must be the same where the same was searched; how far a pruned trial was ahead depends on time."""
-    return [(row["id"], row["values"], row["continues"], row["outcome"], row["value"],
-             row["epochs"] if row["outcome"] == "finished" else None) for row in records(search)]

@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from conftest import outcome
+from searches import outcome
 
 from tuning import oracles
 from tuning.search import Search, Stopped, ranked, records

@@ -6,7 +6,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import SPACE, outcome
+from searches import SPACE, outcome
 
 from tuning.search import Search, records
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import SPACE
+from searches import SPACE
 
 from tuning.__main__ import configuration, main
 from tuning.search import Search
