@@ -4,14 +4,15 @@ Source     Cirešan, Meier, Gambardella and Schmidhuber 2010, Deep big simple ne
            handwritten digit recognition, arXiv:1003.0358, table 1; and Simard, Steinkraus and Platt 2003,
            Best practices for convolutional neural networks, table 1 (simard-none, -affine, -elastic).
 Run        python -m recipes run elastic_mlp_mnist --precision mixed_bfloat16    (--smoke: seconds)
-Published  99.65 % test accuracy by five layers of 12.1 million weights in 114.5 hours, 99.51 to 99.59
-           by the smaller ones; Simard's 800 hidden units 98.4, 98.9 and 99.3 %.
+Published  99.65 % test accuracy by the largest net, 12.1 million weights; Simard's 800 hidden units
+           98.4 (no distortion), 98.9 (affine) and 99.3 % (elastic). Table 1's figures for the smaller
+           nets are left out until they are read in the paper itself.
 Departs    Mini-batches and Adam where the papers learn image by image for hundreds of epochs, so
            that the largest net takes an hour on two cores; the rate falls along a cosine. 50,000
            training images: 10,000 choose the epoch. Sigma 5.5 and alpha 37 are the middle of the
-           papers' ranges 5 to 6 and 36 to 38; rotation and shear act together, not one or the
-           other. Shift, in Simard's affine distortions, is ours, and so are their amounts. Images of
-           28x28 are distorted and then framed to 29x29.
+           ranges 5 to 6 and 36 to 38, which, like the bounds of the affine part, are quoted and not
+           read in the paper; rotation and shear act together. The amounts of Simard's affine
+           distortions are ours. Images of 28x28 are distorted and then framed to 29x29.
 """
 import dataclasses
 
@@ -53,9 +54,8 @@ NAMED = {
     "simard-affine": dataclasses.replace(SIMARD, rotation=10, shear=10, scale=0.1, shift=1),
     "simard-elastic": dataclasses.replace(SIMARD, sigma=4, alpha=34, epochs=100),
 }
-PUBLISHED = {"2500-2000-1500-1000-500": 99.65, "1000-500": 99.51, "1500-1000-500": 99.54,
-             "2000-1500-1000-500": 99.59, "9x1000": 99.56,
-             "simard-none": 98.4, "simard-affine": 98.9, "simard-elastic": 99.3}
+PUBLISHED = {"2500-2000-1500-1000-500": 99.65, "simard-none": 98.4, "simard-affine": 98.9,
+             "simard-elastic": 99.3}
 SMOKE = Config(data="digits", hidden=(100, 50), learning_rate=2e-3, epochs=10, batch_size=20)
 
 
