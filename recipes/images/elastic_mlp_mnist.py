@@ -4,14 +4,15 @@ Source     Cirešan, Meier, Gambardella and Schmidhuber 2010, Deep big simple ne
            handwritten digit recognition, arXiv:1003.0358, table 1; and Simard, Steinkraus and Platt 2003,
            Best practices for convolutional neural networks, table 1 (simard-none, -affine, -elastic).
 Run        python -m recipes run elastic_mlp_mnist --precision mixed_bfloat16    (--smoke: seconds)
-Published  99.65 % test accuracy by five layers of 12.1 million weights in 114.5 hours, 99.51 to 99.59
-           by the smaller ones; Simard's 800 hidden units 98.4, 98.9 and 99.3 %.
-Departs    Mini-batches and momentum where the papers learn image by image for hundreds of epochs, so
+Published  99.65 % test accuracy by the largest net, 12.1 million weights; Simard's 800 hidden units
+           98.4 (no distortion), 98.9 (affine) and 99.3 % (elastic). Table 1's figures for the smaller
+           nets are left out until they are read in the paper itself.
+Departs    Mini-batches and Adam where the papers learn image by image for hundreds of epochs, so
            that the largest net takes an hour on two cores; the rate falls along a cosine. 50,000
            training images: 10,000 choose the epoch. Sigma 5.5 and alpha 37 are the middle of the
-           papers' ranges 5 to 6 and 36 to 38; rotation and shear act together, not one or the
-           other. Shift, in Simard's affine distortions, is ours, and so are their amounts. Images of
-           28x28 are distorted and then framed to 29x29.
+           ranges 5 to 6 and 36 to 38, which, like the bounds of the affine part, are quoted and not
+           read in the paper; rotation and shear act together. The amounts of Simard's affine
+           distortions are ours. Images of 28x28 are distorted and then framed to 29x29.
 """
 import dataclasses
 
@@ -36,27 +37,26 @@ class Config:
     sigma: float = 5.5           # of the elastic field's Gaussian, pixels
     alpha: float = 37.0          # of the elastic field, 0 for none
     gentle: tuple[int, ...] = (1, 7)       # digits that turn and lean half as far
-    learning_rate: float = 0.05
-    momentum: float = 0.9
-    epochs: int = 100
-    batch_size: int = 100        # over all devices
+    learning_rate: float = 3e-4  # Adam's; at .001 the largest net's units saturate at once
+    epochs: int = 150
+    batch_size: int = 200        # over all devices
 
 
-SIMARD = Config(hidden=(800,), rotation=0, shear=0, scale=0, alpha=0, gentle=(), epochs=60)
+SIMARD = Config(hidden=(800,), rotation=0, shear=0, scale=0, alpha=0, gentle=(),
+                learning_rate=1e-3, epochs=40, batch_size=100)
 NAMED = {
-    "1000-500": Config(hidden=(1000, 500)),
-    "1500-1000-500": Config(hidden=(1500, 1000, 500)),
+    "1000-500": Config(hidden=(1000, 500), learning_rate=1e-3),
+    "1500-1000-500": Config(hidden=(1500, 1000, 500), learning_rate=5e-4),
     "2000-1500-1000-500": Config(hidden=(2000, 1500, 1000, 500)),
     "2500-2000-1500-1000-500": Config(),
     "9x1000": Config(hidden=(1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000, 1000)),
     "simard-none": SIMARD,
     "simard-affine": dataclasses.replace(SIMARD, rotation=10, shear=10, scale=0.1, shift=1),
-    "simard-elastic": dataclasses.replace(SIMARD, sigma=4, alpha=34, epochs=120),
+    "simard-elastic": dataclasses.replace(SIMARD, sigma=4, alpha=34, epochs=100),
 }
-PUBLISHED = {"2500-2000-1500-1000-500": 99.65, "1000-500": 99.51, "1500-1000-500": 99.54,
-             "2000-1500-1000-500": 99.59, "9x1000": 99.56,
-             "simard-none": 98.4, "simard-affine": 98.9, "simard-elastic": 99.3}
-SMOKE = Config(data="digits", hidden=(100, 50), epochs=10, batch_size=20)
+PUBLISHED = {"2500-2000-1500-1000-500": 99.65, "simard-none": 98.4, "simard-affine": 98.9,
+             "simard-elastic": 99.3}
+SMOKE = Config(data="digits", hidden=(100, 50), learning_rate=2e-3, epochs=10, batch_size=20)
 
 
 def compiled_model(config, data):
@@ -66,8 +66,8 @@ def compiled_model(config, data):
     model = on_images(network, data.input_shape, black=-1.0, white=1.0)
     rate = keras.optimizers.schedules.CosineDecay(
         config.learning_rate, config.epochs * data.train.batches_per_epoch)
-    model.compile(keras.optimizers.SGD(rate, config.momentum),
-                  keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    model.compile(keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                  metrics=["accuracy"])
     return model
 
 
