@@ -16,8 +16,7 @@ def sample(hp, base=Config()):
     return dataclasses.replace(
         base,
         hidden=PYRAMIDS[hp.Choice("hidden.layers", list(PYRAMIDS), default=5)],
-        learning_rate=hp.Float("learning_rate", 0.005, 0.2, sampling="log", default=base.learning_rate),
-        momentum=hp.Choice("momentum", [0.0, 0.5, 0.9, 0.95], default=base.momentum),
+        learning_rate=hp.Float("learning_rate", 1e-4, 1e-2, sampling="log", default=base.learning_rate),
         batch_size=hp.Choice("batch_size", [50, 100, 200], default=base.batch_size),
         rotation=hp.Float("rotation", 0.0, 20.0, step=5.0, default=base.rotation),
         sigma=hp.Float("sigma", 4.0, 7.0, step=0.5, default=base.sigma),
