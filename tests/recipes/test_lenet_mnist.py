@@ -96,15 +96,17 @@ def test_resumed_within_an_epoch_ends_as_if_it_had_not_been_stopped(tmp_path):
     main(config, whole)
 
     class Stop(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch:
+        def on_train_batch_end(self, batch, logs=None):
+            if int(self.model.optimizer.iterations) >= 100:          # some after the last checkpoint
                 raise RuntimeError("stopped")
     data = mnist.load("digits", 20, seed=0)
-    run = Run(tmp_path / "cut", config=config, checkpoint_every="40")
+    run = Run(tmp_path / "cut", config=config, checkpoint_every="20")
     model = compiled_model(config, data)
     with pytest.raises(RuntimeError, match="stopped"):
         run.fit(model, data.train, data.validation, epochs=2, keep_best="val_accuracy",
                 callbacks=[Curvature(data.training[:500], 0, data.train.batches_per_epoch), Stop()])
+    saved = [path.name.split("-")[0] for path in (tmp_path / "cut" / "checkpoints").glob("0*.npz")]
+    assert 62 < int(max(saved)) < 100                                # within the second epoch
     main(config, Run(tmp_path / "cut", config=config, resume=True))
     one, other = (keras.saving.load_model(tmp_path / name / "model.keras", compile=False).get_weights()
                   for name in ("whole", "cut"))
