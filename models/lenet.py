@@ -124,6 +124,7 @@ def lecun_uniform(fan_in):
 
 
 def dense(units, fan_in, activation, name):
+    """A Dense layer (B, fan_in) -> (B, units) whose weights and biases are both drawn by lecun_uniform."""
     return layers.Dense(units, activation, kernel_initializer=lecun_uniform(fan_in),
                         bias_initializer=lecun_uniform(fan_in), name=name)
 

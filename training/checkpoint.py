@@ -86,6 +86,7 @@ class Checkpoints:
 
 
 def number(path):
+    """The number of updates in the name of a checkpoint."""
     return int(path.name.split("-")[0])
 
 
@@ -195,6 +196,7 @@ def snapshot(objects):
 
 
 def state_of(thing, name):
+    """What snapshot keeps of one object. Raises TypeError, naming it, if it has no state that is known."""
     if hasattr(thing, "get_state") and hasattr(thing, "set_state"):
         return thing.get_state()
     if isinstance(thing, np.random.Generator):

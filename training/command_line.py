@@ -325,12 +325,14 @@ def finish(main, run, config):
 
 
 def write_report(run):
+    """report.html in the run folder; only the chief of several workers writes it."""
     if run.writes:
         from training import report
         report.write(run.folder)
 
 
 def shown(value):
+    """A metric for the terminal: four decimals, or three digits where these would be zeros."""
     if not isinstance(value, float):
         return str(value)
     return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.3g}"

@@ -87,6 +87,7 @@ def description():
 
 
 def times(name, count):
+    """'NVIDIA H200 x 2'; without the number where there is one."""
     return f"{name} x {count}" if count > 1 else name
 
 

@@ -32,6 +32,7 @@ def trace(first, last, *, update, batch, model):
 
 
 def at(model, state, inputs, labels):
+    """first_not_finite of a model with the variables of an earlier snapshot."""
     checkpoint.restore({"model": model}, state)
     return first_not_finite(model, inputs, labels)
 
@@ -68,6 +69,7 @@ def first_not_finite(model, inputs, labels):
 
 
 def finite(values):
+    """Whether a tensor or array of any shape and dtype holds neither NaN nor infinity."""
     values = keras.ops.convert_to_numpy(values)
     return values.dtype.kind in "iub" or bool(np.isfinite(values.astype(np.float32)).all())
 

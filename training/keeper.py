@@ -33,17 +33,20 @@ class Keeper(keras.callbacks.Callback):
 
     def restore(self):
         """Goes back to the last checkpoint, if there is one."""
-        if self.progress.restore() and self.strategy is not None:
+        if not self.progress.restore():
+            return
+        self.at_start = None                       # a loss that is not finite is traced from the checkpoint
+        if self.strategy is not None:
             found = self.progress.more.get("replicas", {})
             multi_worker.give_replica_values(self.model, self.strategy, found)
 
     def again(self, first, last):
-        """Makes the updates [first, last) once more."""
-        raise NotImplementedError
+        """Makes the updates [first, last) once more; on TensorFlow their metrics come back."""
+        raise NotImplementedError("a subclass says how updates are made")
 
     def once(self, i):
-        """Makes update i and returns its metrics."""
-        raise NotImplementedError
+        """Makes update i and returns its metrics, "loss" among them."""
+        raise NotImplementedError("a subclass says how an update is made")
 
     def passed(self, first, last, loss):
         """To be called after the updates [first, last), with the mean loss of the epoch up to there."""

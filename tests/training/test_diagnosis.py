@@ -90,3 +90,24 @@ def test_what_does_not_recur_is_said(monkeypatch):
     model, *batch = ones(keras.layers.Dense(2))
     told = diagnosis.trace(3, 5, update=lambda i: {"loss": 1.0}, batch=lambda i: batch, model=model)
     assert "between the updates 3 and 5" in told and "does not repeat a computation exactly" in told
+
+
+def test_a_resumed_run_is_traced_from_its_checkpoint(tmp_path):
+    """Killed after update 10, resumed, and not finite at 13 before another checkpoint was due."""
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if batch >= 10:
+                raise InterruptedError
+
+    inputs = np.ones((40, 3), np.float32)
+    inputs[26] = 1e30
+    stream = Stream(Examples(inputs, np.ones((40, 2), np.float32)), 2, order="fixed")
+
+    def trained(*callbacks):
+        run = Run(tmp_path, checkpoint_every=10, resume=(tmp_path / "config.json").exists())
+        run.fit(network(keras.layers.Dense(2)), stream, updates=20, validate_every=20, steps_per_execution=5,
+                callbacks=callbacks, verbose=0)
+    with pytest.raises(InterruptedError):
+        trained(Stop())
+    with pytest.raises(FloatingPointError, match="at update 13 .* The last checkpoint, of update 10,"):
+        trained(keras.callbacks.Callback())
