@@ -3,6 +3,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from soundness import every_weight_gets_a_gradient, saves_and_loads
 
 import models
 from models.convnet import Bias, L2Pooling2D
@@ -32,22 +33,11 @@ def test_logits_of_the_right_shape(built):
 
 
 def test_every_weight_gets_a_gradient(built):
-    model, images = built
-    for variable in model.trainable_variables:        # leave the zeros that some layers start with
-        variable.assign(variable + 0.1 * keras.random.normal(variable.shape, seed=1))
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_mean((model(images) - tf.eye(4, 3)) ** 2)
-    gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
-    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
-        assert gradient is not None and np.abs(gradient).max() > 0, variable.path
+    every_weight_gets_a_gradient(*built)
 
 
 def test_saves_and_loads_in_safe_mode(built, tmp_path):
-    model, images = built
-    model.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
-    np.testing.assert_array_equal(model(images), again(images))
-    assert [layer.name for layer in model.layers] == [layer.name for layer in again.layers]
+    saves_and_loads(*built, tmp_path)
 
 
 @pytest.mark.parametrize(("builder", "arguments", "count"), [

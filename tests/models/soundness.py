@@ -1,0 +1,31 @@
+"""What the tests of every builder ask of its models, once."""
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def images_for(model, count=4):
+    """float32 (count, ...) in [0, 1), the same ones each time."""
+    return np.random.default_rng(0).random((count, *model.input_shape[1:]), np.float32)
+
+
+def every_weight_gets_a_gradient(model, images, training=False):
+    """With the zeros moved away that some layers start with."""
+    for variable in model.trainable_variables:
+        variable.assign(variable + 0.1 * keras.random.normal(variable.shape, seed=1))
+    with tf.GradientTape() as tape:
+        outputs = tf.nest.flatten(model(images, training=training))
+        loss = sum(tf.reduce_mean((output - 0.5 * tf.cast(tf.range(output.shape[-1]), output.dtype)) ** 2)
+                   for output in outputs)
+    gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+    for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
+        assert gradient is not None and np.abs(gradient).max() > 0, variable.path
+
+
+def saves_and_loads(model, images, folder):
+    """In safe mode, with the same outputs to the bit and the same layer names."""
+    model.save(folder / "model.keras")
+    again = keras.saving.load_model(folder / "model.keras", safe_mode=True)
+    for before, after in zip(tf.nest.flatten(model(images)), tf.nest.flatten(again(images)), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert [layer.name for layer in model.layers] == [layer.name for layer in again.layers]
