@@ -7,8 +7,8 @@ import tensorflow as tf
 
 
 def unit_interval(inputs):
-    """uint8 in [0, 255] -> float32 in [0, 1], any shape; floats pass unchanged."""
-    if inputs.dtype == tf.uint8:
+    """uint8 in [0, 255] -> float32 in [0, 1], any shape; all else passes unchanged."""
+    if getattr(inputs, "dtype", None) == tf.uint8:
         return tf.cast(inputs, tf.float32) / 255.0
     return inputs
 
@@ -17,24 +17,29 @@ def unit_interval(inputs):
 class Examples:
     """A finite split, held in memory as it is stored and prepared batch by batch.
 
-    inputs: (N, ...), for images uint8 (N, H, W, C).  labels: int64 (N,).
+    inputs: (N, ...), for images uint8 (N, H, W, C).  labels: int64 (N,), or for sequences (N, T).
+    Either may be a dict or tuple of such arrays, where a network takes or gives several.
     prepare: inputs of a batch -> what the model takes; [0, 1] floats by default.
     """
-    inputs: np.ndarray
-    labels: np.ndarray
+    inputs: np.ndarray | dict | tuple
+    labels: np.ndarray | dict | tuple
     prepare: callable = unit_interval
 
     def __post_init__(self):
-        if len(self.inputs) != len(self.labels) or not len(self.inputs):
-            raise ValueError("Examples needs as many labels as inputs, at least one. "
-                             f"Received: {len(self.inputs)} inputs, {len(self.labels)} labels")
+        inputs, labels = ({len(array) for array in tf.nest.flatten(part)}
+                          for part in (self.inputs, self.labels))
+        if inputs != labels or len(inputs) != 1 or 0 in inputs:
+            raise ValueError("Examples needs as many labels as inputs, at least one. Received: "
+                             f"{' and '.join(map(str, sorted(inputs)))} inputs, "
+                             f"{' and '.join(map(str, sorted(labels)))} labels")
 
     def __len__(self):
-        return len(self.inputs)
+        return len(tf.nest.flatten(self.labels)[0])
 
     def __getitem__(self, rows):
         """The examples of a slice or an index array, as Examples."""
-        return dataclasses.replace(self, inputs=self.inputs[rows], labels=self.labels[rows])
+        inputs, labels = tf.nest.map_structure(lambda array: array[rows], (self.inputs, self.labels))
+        return dataclasses.replace(self, inputs=inputs, labels=labels)
 
     def dataset(self, batch_size=500):
         """A tf.data.Dataset of (prepared inputs, labels), in order, the last batch smaller."""
@@ -43,7 +48,8 @@ class Examples:
 
     def arrays(self):
         """(prepared inputs, labels) as NumPy arrays; float32 images take 4 bytes a pixel."""
-        return np.asarray(self.prepare(tf.constant(self.inputs))), self.labels
+        inputs = self.prepare(tf.nest.map_structure(tf.constant, self.inputs))
+        return tf.nest.map_structure(np.asarray, inputs), self.labels
 
 
 def cut_anew(training, validation, fold):
@@ -54,11 +60,11 @@ def cut_anew(training, validation, fold):
     if fold is None:
         return training, validation
     part, count = fold
-    inputs = np.concatenate([training.inputs, validation.inputs])
-    labels = np.concatenate([training.labels, validation.labels])
-    validates = np.arange(len(labels)) * count // len(labels) == part - 1
-    return tuple(dataclasses.replace(training, inputs=inputs[rows], labels=labels[rows])
-                 for rows in (~validates, validates))
+    inputs, labels = tf.nest.map_structure(lambda *pair: np.concatenate(pair), (training.inputs, training.labels),
+                                           (validation.inputs, validation.labels))
+    everything = dataclasses.replace(training, inputs=inputs, labels=labels)
+    validates = np.arange(len(everything)) * count // len(everything) == part - 1
+    return everything[~validates], everything[validates]
 
 
 class Stream:
@@ -99,7 +105,7 @@ class Stream:
     @functools.cached_property
     def _tensors(self):
         with tf.init_scope():
-            return tf.constant(self.examples.inputs), tf.constant(self.examples.labels)
+            return tf.nest.map_structure(tf.constant, (self.examples.inputs, self.examples.labels))
 
     def batch(self, i, shard=(0, 1)):
         """Batch i, or rows [k B / n, (k + 1) B / n) of it for shard=(k, n): (inputs, labels) tensors.
@@ -113,12 +119,11 @@ class Stream:
         positions = (tf.cast(i, tf.int64) * self.batch_size + tf.cast(part, tf.int64) * rows
                      + tf.range(rows, dtype=tf.int64))
         order = self._order(positions)
-        inputs, labels = self._tensors
-        count = len(self.examples)
-        index = order % count if self.variants > 1 else order
-        x, y = self.examples.prepare(tf.gather(inputs, index)), tf.gather(labels, index)
+        index = order % len(self.examples) if self.variants > 1 else order
+        x, y = tf.nest.map_structure(lambda values: tf.gather(values, index), self._tensors)
+        x = self.examples.prepare(x)
         if self.vary is not None:
-            x = self.vary(x, order // count)
+            x = self.vary(x, order // len(self.examples))
         if self.augment is not None:
             seeds = tf.stack([tf.fill([rows], tf.cast(self.seed, tf.int64)), positions], axis=1)
             x = self.augment(x, seeds, y) if self.augment_by_label else self.augment(x, seeds)
@@ -167,4 +172,5 @@ class Splits:
 
     @property
     def input_shape(self):
-        return tuple(self.test.inputs.shape[1:])
+        """(...), or a dict or tuple of such shapes where the network takes several inputs."""
+        return tf.nest.map_structure(lambda array: tuple(array.shape[1:]), self.test.inputs)

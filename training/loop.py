@@ -90,7 +90,7 @@ def batch(stream, i):
     """Batch i, as NumPy arrays where Keras does not run on TensorFlow."""
     if keras.backend.backend() == "tensorflow":
         return stream.batch(i)
-    return tuple(np.asarray(values) for values in stream.batch(i))
+    return tf.nest.map_structure(np.asarray, stream.batch(i))
 
 
 def end_again(model, callbacks):

@@ -35,6 +35,11 @@ def mistakes(confidences, labels):
     return wrong[np.argsort(-confidences[wrong, predicted[wrong]], kind="stable")]
 
 
+def one_per_example(labels):
+    """Whether the labels are one number per example, (N,), not sequences and not several kinds."""
+    return isinstance(labels, np.ndarray) and labels.ndim == 1
+
+
 def kept_mistakes(outputs, labels, inputs, count=MISTAKES_KEPT):
     """{"mistakes": indices, "mistake_inputs": their inputs as stored}; {} unless images are classified.
 

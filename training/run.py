@@ -156,7 +156,7 @@ class Run:
     def as_it_was(self, model, stream):
         """Gives model the weights of model.keras and returns the stored history."""
         if not model.built:
-            model(stream.batch(0)[0][:1])
+            model(tf.nest.map_structure(lambda values: values[:1], stream.batch(0)[0]))
         weights, wanted = load_network(self.folder / MODEL).get_weights(), model.get_weights()
         if [x.shape for x in weights] != [x.shape for x in wanted]:
             raise ValueError(f"{self.folder / MODEL} is another network than the one of its {CONFIG}")
@@ -170,12 +170,15 @@ class Run:
         return Updates(total, objects, folder=self.folder, checkpoint_every=self.checkpoint_every)
 
     def evaluate(self, model, examples, batch_size=500):
-        """{"test_loss": ..., "test_accuracy": ...} on a finite split; keeps the logits for the report."""
+        """{"test_loss": ..., "test_accuracy": ...} on a finite split; keeps the logits for the report.
+
+        Of networks that answer with a sequence, or several times, only the metrics.
+        """
         data = examples.dataset(batch_size)
         with multi_worker.lost_peers(self.cluster):
             metrics = model.evaluate(data, return_dict=True, verbose=0)
-            logits = model.predict(data, verbose=0)
-        self.keep_predictions(logits.astype(np.float32), examples)
+            if predictions.one_per_example(examples.labels):
+                self.keep_predictions(model.predict(data, verbose=0).astype(np.float32), examples)
         return {f"test_{name}": float(value) for name, value in metrics.items()}
 
     def keep_predictions(self, logits, examples):

@@ -1,10 +1,12 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from pipelines import digits, mnist
 from pipelines.augment import ONE_PIXEL, one_pixel_shift, shifted
-from pipelines.stream import Examples, Stream
+from pipelines.stream import Examples, Splits, Stream, cut_anew
+from training.run import Run
 
 
 def numbered(count):
@@ -56,6 +58,44 @@ def test_bad_arguments_say_what_is_allowed():
         Stream(numbered(10), 2, order="random")
     with pytest.raises(ValueError, match="3 inputs, 2 labels"):
         Examples(np.zeros((3, 1)), np.zeros(2))
+    with pytest.raises(ValueError, match="2 and 3 inputs, 3 labels"):
+        Examples({"image": np.zeros((3, 1)), "words": np.zeros((2, 1))}, np.zeros(3))
+
+
+def several(count=10):
+    """Two inputs and two labels, all telling their index."""
+    index = np.arange(count)
+    return Examples({"image": index[:, None].astype(np.float32), "words": np.stack([index, -index], axis=1)},
+                    (index, 10 * index))
+
+
+def test_several_inputs_and_labels_stay_together():
+    examples = several()
+    inputs, (first, second) = Stream(examples, 4, seed=3).batch(5)
+    np.testing.assert_array_equal(inputs["image"][:, 0], first)
+    np.testing.assert_array_equal(inputs["words"], np.stack([first, -first], axis=1))
+    np.testing.assert_array_equal(second, 10 * first)
+    np.testing.assert_array_equal(first, Stream(numbered(10), 4, seed=3).batch(5)[1])
+    part = examples[2:5]
+    assert len(part) == 3 and part.labels[1][0] == 20
+    batches = list(examples.dataset(batch_size=4))
+    assert [len(labels[0]) for _, labels in batches] == [4, 4, 2]
+    assert Splits(None, examples, examples, examples, ()).input_shape == {"image": (1,), "words": (2,)}
+    training, validation = cut_anew(examples[:8], examples[8:], (1, 5))
+    assert list(validation.labels[0]) == [0, 1] and len(training) == 8
+
+
+def test_a_network_of_two_inputs_trains_and_is_evaluated(tmp_path):
+    examples = several()
+    image, words = keras.Input((1,), name="image"), keras.Input((2,), name="words")
+    model = keras.Model({"image": image, "words": words}, keras.layers.Dense(1)(
+        keras.layers.Concatenate()([image, keras.ops.cast(words, "float32")])))
+    examples = Examples(examples.inputs, examples.labels[0].astype(np.float32))
+    model.compile(keras.optimizers.Adam(0.1), "mse")
+    run = Run(tmp_path / "run", strategy="none")
+    history = run.fit(model, Stream(examples, 5), examples, epochs=30, verbose=0)
+    assert history[-1]["val_loss"] < 0.1 * history[0]["val_loss"]
+    assert run.evaluate(model, examples)["test_loss"] == pytest.approx(history[-1]["val_loss"], rel=1e-4)
 
 
 def test_shift_equals_numpy():
