@@ -60,8 +60,8 @@ def cut_anew(training, validation, fold):
     if fold is None:
         return training, validation
     part, count = fold
-    inputs, labels = tf.nest.map_structure(lambda *pair: np.concatenate(pair), (training.inputs, training.labels),
-                                           (validation.inputs, validation.labels))
+    inputs, labels = tf.nest.map_structure(
+        lambda *pair: np.concatenate(pair), *((part.inputs, part.labels) for part in (training, validation)))
     everything = dataclasses.replace(training, inputs=inputs, labels=labels)
     validates = np.arange(len(everything)) * count // len(everything) == part - 1
     return everything[~validates], everything[validates]
