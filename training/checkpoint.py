@@ -14,6 +14,7 @@ import numpy as np
 
 from training.files import remove_parts, replacing
 
+CHECKSUM = re.compile(r".*-([0-9a-f]{16})\.npz")
 PROGRESS = "progress"          # the member of the file that holds everything but arrays, as JSON
 OPERATIONS = {"less": keras.ops.less, "greater": keras.ops.greater}      # how a callback compares
 
@@ -62,9 +63,14 @@ class Checkpoints:
     def latest(self):
         """The state of the newest checkpoint that is whole, or None where there is none at all.
 
-        Each damaged one is reported on stderr. Raises ValueError if all are damaged.
+        Each damaged one is reported on stderr. Raises ValueError if all are damaged, or if those
+        there are were written by a version of this project that named them otherwise.
         """
         damages = []
+        others = sorted(path.name for path in self.folder.glob("*.npz") if not CHECKSUM.fullmatch(path.name))
+        if others and not self.numbered():
+            raise ValueError(f"{self.folder} holds checkpoints of another version ({', '.join(others)}). Resume "
+                             "with the commit that environment.json names, or start anew in another --run-dir.")
         for path in self.numbered():
             try:
                 state = read(path)
@@ -122,7 +128,7 @@ def write(folder, name, state):
 
 def read(path):
     """The state in a file of write. Raises ValueError, naming the file, if it is missing or damaged."""
-    expected = re.fullmatch(r".*-([0-9a-f]{16})\.npz", path.name)
+    expected = CHECKSUM.fullmatch(path.name)
     try:
         if expected is None or checksum(path) != expected[1]:
             raise ValueError("its checksum differs")

@@ -61,6 +61,14 @@ def test_a_damaged_one_is_reported_and_the_one_before_taken(tmp_path, capsys, ho
         checkpoints.latest()
 
 
+def test_checkpoints_of_another_version_are_not_passed_over(tmp_path):
+    (tmp_path / "latest.npz").write_bytes(b"of another version")
+    with pytest.raises(ValueError, match=r"another version \(latest.npz\). Resume with the commit"):
+        Checkpoints(tmp_path).latest()
+    saved(tmp_path, 3)
+    assert Checkpoints(tmp_path).latest()["value"] == 3
+
+
 def test_best_weights_stay_as_long_as_a_checkpoint_needs_them(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     first = checkpoints.save_best(1, 0.5, [np.ones(2)])
