@@ -69,8 +69,9 @@ class Checkpoints:
         damages = []
         others = sorted(path.name for path in self.folder.glob("*.npz") if not CHECKSUM.fullmatch(path.name))
         if others and not self.numbered():
-            raise ValueError(f"{self.folder} holds checkpoints of another version ({', '.join(others)}). Resume "
-                             "with the commit that environment.json names, or start anew in another --run-dir.")
+            raise ValueError(f"{self.folder} holds checkpoints of another version ({', '.join(others)}). "
+                             "Resume with the commit that environment.json names, or start anew in another "
+                             "--run-dir.")
         for path in self.numbered():
             try:
                 state = read(path)
