@@ -1,6 +1,7 @@
 """A worker: takes trials from an oracle, near or far, and runs each in a process of its own."""
 import copy
 import csv
+import json
 import math
 import os
 import re
@@ -49,17 +50,22 @@ class Worker:
         self.search, self.oracle, self.name = search, oracle, name
         self.single_threaded, self.stop = single_threaded, stop or threading.Event()
         self.call, self.wait = call or (lambda function, *arguments: function(*arguments)), wait
-        self.beaten = 0.0
+        self.beaten, self.spare = 0.0, None
 
     def work(self):
-        while not self.stop.is_set():
-            trial = self.call(self.oracle.create_trial, self.name)
-            if trial.status == "STOPPED":
-                return
-            if trial.status == "IDLE":
-                self.stop.wait(self.wait)
-                continue
-            self.run(trial)
+        try:
+            while not self.stop.is_set():
+                trial = self.call(self.oracle.create_trial, self.name)
+                if trial.status == "STOPPED":
+                    return
+                if trial.status == "IDLE":
+                    self.stop.wait(self.wait)
+                    continue
+                self.run(trial)
+        finally:
+            if self.spare is not None:
+                self.spare.kill()
+                self.spare.communicate()
 
     def run(self, trial):
         """One trial, to its end; a trial that is stopped on the way stays as it is."""
@@ -149,7 +155,7 @@ class Worker:
         while not (run / "metrics.json").exists():
             run.mkdir(parents=True, exist_ok=True)
             self.starts += 1
-            status = self.process(self.command(run, part), run, judged)
+            status = self.process(self.flags(run, part), run, judged)
             if status is None:
                 return None
             if status == 0:
@@ -174,24 +180,41 @@ class Worker:
             raise Ended("diverged", f"{self.search.objective} is {value}")
         return value
 
-    def command(self, run, part):
+    def flags(self, run, part):
+        """What the recipe is started with."""
         flags = ["--config", str(self.folder / "config.json"), "--seed", str(part["seed"]), "--trial",
                  "--run-dir", str(run), *self.search.flags, *(["--fold", part["fold"]] * bool(part["fold"]))]
-        if (run / "config.json").exists():
-            flags = [*flags[2:], "--resume"]
-        return [sys.executable, "-m", "tuning.process", str(os.getpid()), self.search.recipe, *flags]
+        return [*flags[2:], "--resume"] if (run / "config.json").exists() else flags
 
-    def process(self, command, run, judged):
-        """Runs a process to its end: its status, negative for a signal; None if this worker was stopped."""
+    def waiting(self):
+        """A new process that imports TensorFlow and then waits for its trial."""
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(
             [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
         if self.single_threaded:
             environment.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1")
+        # A session of its own: the terminal's ctrl-C comes to us alone.
+        return subprocess.Popen(
+            [sys.executable, "-m", "tuning.process", str(os.getpid()), self.search.recipe,
+             str(self.search.folder)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, env=environment, start_new_session=True)
+
+    def begun(self, flags, output):
+        """The process of a trial, begun; the next one's imports TensorFlow meanwhile."""
+        order = json.dumps({"flags": flags, "output": str(output)}).encode() + b"\n"
+        process, self.spare = self.spare or self.waiting(), None
+        try:
+            process.stdin.write(order)
+            process.stdin.close()
+        except BrokenPipeError:                                  # it was killed while it waited
+            process.wait()
+            return self.begun(flags, output)
+        self.spare = self.waiting()
+        return process
+
+    def process(self, flags, run, judged):
+        """Runs a process to its end: its status, negative for a signal; None if this worker was stopped."""
         started = time.monotonic()
-        with open(run / "output.txt", "ab") as output:
-            # A session of its own: the terminal's ctrl-C comes to us alone.
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output,
-                                       stderr=subprocess.STDOUT, env=environment, start_new_session=True)
+        process = self.begun(flags, run / "output.txt")
         try:
             while True:
                 status = process.poll()

@@ -1,11 +1,14 @@
 """Algorithms, outcomes and resume, with a recipe that takes milliseconds and no TensorFlow."""
 import json
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 from searches import outcome
 
+from training.results import ROOT
 from tuning import oracles
 from tuning.search import Search, Stopped, ranked, records
 from tuning.worker import Worker, history
@@ -202,6 +205,26 @@ def test_workers_wait_while_another_s_trial_may_come_back(new):
     assert oracle.give_back("far") == "0"
     thread.join(timeout=20)
     assert oracle.finished and records(search)[0]["worker"] == "near"
+
+
+def test_a_process_that_was_killed_while_it_waited_costs_no_trial(new):
+    search = new("spare", trials=3, pruning=False)
+    search.load_space()
+    worker = Worker(search, oracles.create(search), "near", wait=.01)
+    worker.spare = worker.waiting()
+    worker.spare.kill()
+    worker.spare.wait()
+    worker.work()
+    assert [row["outcome"] for row in records(search)] == ["finished"] * 3
+    assert worker.spare.poll() is not None                           # the last one had no trial
+
+
+def test_a_waiting_process_has_imported_what_its_recipe_needs():
+    told = subprocess.run([sys.executable, "-c", "import sys; from tuning.process import prepare; "
+                           "prepare('convnet_mnist'); print([name in sys.modules for name in "
+                           "('tensorflow', 'recipes.images.convnet_mnist')])"],
+                          cwd=ROOT, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[True, True]", told.stderr
 
 
 @pytest.mark.parametrize("algorithm", ["random", "grid", "hyperband"])
