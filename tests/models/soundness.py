@@ -29,3 +29,24 @@ def saves_and_loads(model, images, folder):
     for before, after in zip(tf.nest.flatten(model(images)), tf.nest.flatten(again(images)), strict=True):
         np.testing.assert_array_equal(before, after)
     assert [layer.name for layer in model.layers] == [layer.name for layer in again.layers]
+
+
+def multiply_adds(model):
+    """Of one image, in convolutions and dense layers; biases and all else do not count."""
+    return sum(int(np.prod(layer.output.shape[1:-1])) * int(np.prod(layer.kernel.shape))
+               for layer in model.layers if isinstance(layer, keras.layers.Dense | keras.layers.Conv2D))
+
+
+def trained_parameters(model):
+    """All but the moving statistics of batch normalisation, which published counts leave out."""
+    return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+
+
+def logits_are_float32(build, policy):
+    """Under mixed precision: the convolutions narrow, what leaves the network float32 and finite."""
+    keras.config.set_dtype_policy(policy)
+    model = build()
+    narrow = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert {layer.compute_dtype for layer in narrow} == {policy.removeprefix("mixed_")}
+    for output in tf.nest.flatten(model(images_for(model))):
+        assert output.dtype == tf.float32 and np.isfinite(output).all()
