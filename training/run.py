@@ -136,13 +136,14 @@ class Run:
         """Build and compile models in here."""
         return self.strategy.scope()
 
-    def fit(self, model, stream, validation=None, **options):
+    def fit(self, model, stream, validation=None, *, saved=None, **options):
         """Trains, resumes where there is a checkpoint; see training.loop.fit for the options.
 
+        saved: the network that the recipe saves, where model has layers beside it for training alone.
         A run that is finished, as a child may be when its series goes on, is not trained again.
         """
         if self.metrics is not None and (self.folder / MODEL).exists():
-            return self.as_it_was(model, stream)
+            return self.as_it_was(saved or model, stream)
         options.setdefault("verbose", 1 if sys.stdout.isatty() else 2)
         options.setdefault("checkpoint_every", self.checkpoint_every)
         if self.synchronized:
@@ -251,8 +252,8 @@ class Evaluation(Run):
     def metrics(self):
         return self.recomputed
 
-    def fit(self, model, stream, validation=None, **options):
-        return self.as_it_was(model, stream)
+    def fit(self, model, stream, validation=None, *, saved=None, **options):
+        return self.as_it_was(saved or model, stream)
 
     def keep_predictions(self, logits, examples):
         pass
