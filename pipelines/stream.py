@@ -101,6 +101,7 @@ class Stream:
               rows, and those of each shard, must therefore be of even number.
     Raises ValueError for a batch size outside [1, number of examples] or an unknown order.
     """
+    on_disk = False              # whether batches are read from files, which tf.data should do ahead of time
 
     def __init__(self, examples, batch_size, *, seed=0, order="reshuffled", variants=1, vary=None,
                  augment=None, augment_by_label=False, augment_by_visit=False, mix=None):
@@ -138,18 +139,22 @@ class Stream:
         positions = (tf.cast(i, tf.int64) * self.batch_size + tf.cast(part, tf.int64) * rows
                      + tf.range(rows, dtype=tf.int64))
         order = self._order(positions)
-        inputs, labels = self._tensors
         count = len(self.examples)
         index = order % count if self.variants > 1 else order
-        x, y = self.examples.prepare(tf.gather(inputs, index)), tf.gather(labels, index)
+        seeds = tf.stack([tf.fill([rows], tf.cast(self.seed, tf.int64)), positions], axis=1)
+        x, y = self.fetch(index, seeds)
         if self.vary is not None:
             x = self.vary(x, order // count)
-        seeds = tf.stack([tf.fill([rows], tf.cast(self.seed, tf.int64)), positions], axis=1)
         if self.augment is not None:
             known = ([y] if self.augment_by_label else [])
             known += [index, positions // self.size] if self.augment_by_visit else []
             x = self.augment(x, seeds, *known)
         return (x, y) if self.mix is None else self.mix(x, y, seeds)
+
+    def fetch(self, index, seeds):
+        """Prepared inputs and labels of examples: index int64 (B,), seeds int64 (B, 2), one per example."""
+        inputs, labels = self._tensors
+        return self.examples.prepare(tf.gather(inputs, index)), tf.gather(labels, index)
 
     def check_divides(self, parts):
         """Raises ValueError if a batch cannot be split into so many equal parts."""
