@@ -209,9 +209,10 @@ class RandAugment:
                           for axis, size in zip("yx", images.shape[1:3], strict=True)], axis=1)
         images = resampled(images, affine_field(matrix, shift, *images.shape[1:3]))
 
-        grey = tf.reduce_sum(images * (0.299, 0.587, 0.114), axis=-1, keepdims=True)
+        colourless = grey(images)
         everywhere = tf.ones_like(images)
-        blends = {"color": grey * everywhere, "contrast": tf.reduce_mean(grey, (1, 2), True) * everywhere,
+        blends = {"color": colourless * everywhere,
+                  "contrast": tf.reduce_mean(colourless, (1, 2), True) * everywhere,
                   "brightness": tf.zeros_like(images), "sharpness": smoothed(images)}
         for name, other in blends.items():
             factor = where(name, 1 + 0.9 * level * sign, 1.0)[:, None, None, None]
@@ -258,3 +259,51 @@ def equalized(images):
     ranks = (tf.cumsum(counts, axis=1, exclusive=True) + step // 2) // tf.maximum(step, 1)
     even = tf.where(step > 0, tf.minimum(ranks, 255), tf.range(256))
     return tf.cast(tf.gather(tf.reshape(even, (-1,)), places), tf.float32) / 255
+
+
+@dataclasses.dataclass(frozen=True)
+class ColorJitter:
+    """Brightness, contrast and saturation of each image, multiplied by numbers of its own.
+
+    (images float32 (B, H, W, 3) in [0, 1], seeds int64 (B, 2)) -> the same. The factors are even
+    in [1 - strength, 1 + strength], one after another in this order; torchvision's ColorJitter,
+    which draws the order too. Raises ValueError for a strength outside [0, 1].
+    """
+    strength: float = 0.4
+
+    def __post_init__(self):
+        if not 0 <= self.strength <= 1:
+            raise ValueError(f"the strength of a colour jitter must be in [0, 1]. Received: {self.strength}")
+
+    def __call__(self, images, seeds):
+        factors = 1 + self.strength * tf.concat(tf.unstack(uniform(keys(seeds), 2)), axis=1)     # (B, 4)
+        bright, contrast, colour, _ = (factor[:, None, None, None] for factor in tf.unstack(factors, axis=1))
+        images = tf.clip_by_value(images * bright, 0.0, 1.0)
+        middle = tf.reduce_mean(grey(images), (1, 2, 3), True)
+        images = tf.clip_by_value(middle + (images - middle) * contrast, 0.0, 1.0)
+        colourless = grey(images)
+        return tf.clip_by_value(colourless + (images - colourless) * colour, 0.0, 1.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class PCAColor:
+    """A step along the principal components of ImageNet's colours, one for each whole image.
+
+    Krizhevsky et al. 2012, section 4.1, whose deviation is .1: each component times its
+    eigenvalue times a Gaussian number is added to all pixels. (images float32 (B, H, W, 3) in
+    [0, 1], seeds) -> the same shape. Components and eigenvalues are those of fb.resnet.torch.
+    """
+    deviation: float = 0.1
+    VALUES = (0.2175, 0.0188, 0.0045)
+    COMPONENTS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
+
+    def __call__(self, images, seeds):
+        radius, angle = ((number + 1) / 2 for number in tf.unstack(uniform(keys(seeds), 3)))      # (B, 3)
+        gaussian = tf.sqrt(-2 * tf.math.log(radius)) * tf.cos(2 * math.pi * angle)       # Box and Muller 1958
+        step = tf.matmul(self.deviation * gaussian * self.VALUES, self.COMPONENTS, transpose_b=True)
+        return tf.clip_by_value(images + step[:, None, None], 0.0, 1.0)
+
+
+def grey(images):
+    """(B, H, W, 3) -> (B, H, W, 1), in the weights of ITU-R BT.601."""
+    return tf.reduce_sum(images * (0.299, 0.587, 0.114), axis=-1, keepdims=True)

@@ -149,8 +149,10 @@ def test_unreadable_files_are_listed_and_left_out_only_if_asked(folder, capsys):
 def test_random_resized_crop_is_uniform_within_its_bounds():
     crop = RandomResizedCrop(8, area=(0.1, 0.6))
     seeds = tf.stack([tf.zeros(2000, tf.int64), tf.range(2000, dtype=tf.int64)], axis=1)
-    windows = np.array(tf.map_fn(lambda numbers: crop.window(tf.constant(300), tf.constant(400), numbers),
-                                 crop.numbers(seeds)[:, :40], fn_output_signature=tf.int32))
+    height, width = tf.constant(300), tf.constant(400)
+    in_a_graph = tf.function(lambda numbers: tf.map_fn(
+        lambda row: crop.window(height, width, row), numbers, fn_output_signature=tf.int32))
+    windows = in_a_graph(crop.numbers(seeds)[:, :40]).numpy()
     top, left, height, width = windows.T
     area, ratio = height * width / 120_000, width / height
     assert (windows >= 0).all() and (top + height <= 300).all() and (left + width <= 400).all()

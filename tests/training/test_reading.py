@@ -73,7 +73,7 @@ def test_it_learns_and_equals_updates_one_by_one(tmp_path, folder):
     assert_same(few, plain, atol=1e-5)
 
 
-@pytest.mark.parametrize("calls", [0, 1, 7])
+@pytest.mark.parametrize("calls", [1, 7])
 def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path, folder, calls):
     data = load(folder, mix=Mixup(3))
     options = {"steps_per_execution": 2, "keep_best": "val_accuracy"}
