@@ -30,20 +30,24 @@ def load(source, batch_size=256, *, jitter=0.0, pca=0.0, mean=image_folder.IMAGE
     check: by default files are not looked at before they are read: there are 1.3 million.
     The rest is image_folder.load's. Raises FileNotFoundError where train or val is missing.
     """
-    source = Path(source)
-    for name in ("train", "val"):
-        if not (source / name).is_dir():
-            raise FileNotFoundError(f"{source} has no folder {name}. ImageNet is expected as "
-                                    f"{source}/train/CLASS/*.JPEG and {source}/val/CLASS/*.JPEG, the "
-                                    "validation images too in a directory per class")
     colours = tuple(kind for kind, wanted in ((ColorJitter(jitter), jitter), (PCAColor(pca), pca)) if wanted)
     if colours:
         coloured = OnPixels(Chain(colours), Standardized(mean, std))
         augment = coloured if augment is None else Chain((coloured, augment))
     options.setdefault("validation", VALIDATION)
-    splits = image_folder.load(source / "train", batch_size, test_source=source / "val", mean=mean, std=std,
-                               check=check, augment=augment, **options)
-    return dataclasses.replace(splits, class_names=named(source, splits.class_names))
+    splits = image_folder.load(folder(source, "train"), batch_size, test_source=folder(source, "val"),
+                               mean=mean, std=std, check=check, augment=augment, **options)
+    return dataclasses.replace(splits, class_names=named(Path(source), splits.class_names))
+
+
+def folder(source, name):
+    """The folder train or val below source. Raises FileNotFoundError where there is none."""
+    path = Path(source) / name
+    if not path.is_dir():
+        raise FileNotFoundError(f"{source} has no folder {name}. ImageNet is expected as {source}/train/CLASS/"
+                                f"*.JPEG and {source}/val/CLASS/*.JPEG, the validation images too in a "
+                                "directory per class")
+    return path
 
 
 def named(source, directories):
