@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training import device, loop, multi_worker, predictions, replicas
+from training import device, loop, multi_worker, predictions, reading, replicas
 from training.files import read_json, replacing, write_json
 from training.progress import EVERY, interval
 from training.updates import Updates
@@ -170,10 +170,10 @@ class Run:
             raise ValueError("a recipe with a loop of its own runs on one machine: take another --strategy")
         return Updates(total, objects, folder=self.folder, checkpoint_every=self.checkpoint_every)
 
-    def evaluate(self, model, examples, batch_size=500):
+    def evaluate(self, model, examples, batch_size=None):
         """{"test_loss": ..., "test_accuracy": ...} on a finite split; keeps the logits for the report."""
-        data = examples.dataset(batch_size)
-        with multi_worker.lost_peers(self.cluster):
+        data = examples.dataset(batch_size) if batch_size else examples.dataset()
+        with multi_worker.lost_peers(self.cluster), reading.named(examples):
             metrics = model.evaluate(data, return_dict=True, verbose=0)
             logits = model.predict(data, verbose=0)
         self.keep_predictions(logits.astype(np.float32), examples)
@@ -224,7 +224,7 @@ class Trial(Run):
     """A run of a search: it never looks at the test set, and keeps its checkpoints to be trained further."""
     searching = True
 
-    def evaluate(self, model, examples, batch_size=500):
+    def evaluate(self, model, examples, batch_size=None):
         return {}
 
     def save(self, model, class_names=(), **preprocessing):

@@ -2,7 +2,8 @@
 
 Source     Szegedy et al. 2015, arXiv:1409.4842, sections 4 to 6; batch normalisation after each convolution:
            Ioffe and Szegedy 2015, arXiv:1502.03167, section 4.2, in the variant that torchvision ships.
-Run        python -m recipes run googlenet        (--auxiliary; --no-batch-norm; --smoke: seconds)
+Run        python -m recipes run googlenet --config normalized     (auxiliary; --config paper --data FOLDER:
+           ImageNet, FOLDER/train/CLASS/*.JPEG and FOLDER/val; --smoke: a minute, no download)
 Published  92.1 % top-5 accuracy of one network on ImageNet's test set, which is no longer to be had;
            none for the configurations here.
 Departs    CIFAR-10 by default: the first convolution has stride 1 in place of 2, so that 32x32 pixels
@@ -11,7 +12,7 @@ Departs    CIFAR-10 by default: the first convolution has stride 1 in place of 2
            10 epochs, the rate rising and falling in one cycle.
            paper: the network as published, with both auxiliary classifiers; the rate falls by 4 % every 8
            epochs, but rate, batch size, decay and number of epochs, which the paper does not give, are
-           ours; random-resized crops, one crop at the test; weights are not averaged.
+           ours; one crop at the test; weights are not averaged.
 """
 import dataclasses
 
@@ -19,18 +20,20 @@ import keras
 
 from models import googlenet
 from models.googlenet import LOSS_WEIGHTS
-from pipelines import cifar
+from pipelines import cifar, imagenet
+from pipelines.files import RandomResizedCrop
 from training import launch
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    data: str = "cifar10"        # or cifar100; digits needs no download
+    data: str = "cifar10"        # or cifar100; digits needs no download; else the folder of ImageNet
     batch_norm: bool = True      # False: the network as published, with 5x5 convolutions
     auxiliary: bool = False      # two more classifiers, whose losses count .3 each in training
     stem_strides: tuple[int, int, int] = (1, 2, 2)     # first convolution and two poolings, pixels
     dropout: float = 0.2         # probability, before the output layer; the paper has .4
-    augment: str = "crop-flip"   # or none, flip, crop: pipelines/cifar.py
+    augment: str = "crop-flip"   # or none, flip, crop: pipelines/cifar.py; of the small images alone
+    size: int = 224              # side of the crops of larger ones, pixels
     learning_rate: float = 0.1   # at its top
     warm_up: float = 0.2         # fraction of the updates in which the rate rises to its top
     steps: bool = False          # the paper's schedule in place of the cycle: 4 % less every 8 epochs
@@ -87,7 +90,12 @@ def without_auxiliary(model):
 
 
 def main(config, run):
-    data = cifar.load(config.data, config.batch_size, seed=run.seed, fold=run.fold, augment=config.augment)
+    common = {"seed": run.seed, "fold": run.fold}
+    if config.data in (*cifar.STATISTICS, "digits"):
+        data = cifar.load(config.data, config.batch_size, augment=config.augment, **common)
+    else:
+        data = imagenet.load(config.data, config.batch_size, size=config.size,
+                             crop=RandomResizedCrop(config.size), **common)
     with run.scope():
         model = compiled_model(config, data)
         network = without_auxiliary(model)
