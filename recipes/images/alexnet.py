@@ -9,9 +9,9 @@ Published  81.8 % top-5 accuracy of one network on ImageNet's validation set; by
 Departs    CIFAR-10 by default: the first convolution is 5x5 with stride 1 in place of 11x11 with stride 4,
            and the dense layers have 1,024 units in place of 4,096, 4.4 million parameters. Filters,
            groups, normalisation and pooling are the paper's. 12 epochs, the rate falling along a cosine
-           from half of the paper's; crops with a margin of 4 pixels, and flips. The first weights, but for the
-           first and the last layer, are LeCun's: with the paper's the loss stands at ln 10 for longer
-           than 12 epochs have updates. Weight decay is decoupled and leaves biases out.
+           from half of the paper's; crops with a margin of 4 pixels, and flips. First weights are
+           LeCun's, but for the first and the last layer: from the paper's, the loss stays at ln 10 for
+           hundreds of updates. Weight decay is decoupled and leaves biases out.
            paper: a tenth of the rate when the validation accuracy stands still; crops of random area
            in place of 224 pixels of 256; one crop at the test.
 """
@@ -23,7 +23,6 @@ import keras
 from models import alexnet
 from models.alexnet import NORMAL
 from pipelines import cifar, imagenet
-from pipelines.files import RandomResizedCrop
 from training import launch
 
 
@@ -87,7 +86,7 @@ def main(config, run):
         data = cifar.load(config.data, config.batch_size, augment=config.augment, **common)
     else:
         data = imagenet.load(config.data, config.batch_size, size=config.size, pca=config.pca,
-                             crop=RandomResizedCrop(config.size), **common)
+                             **common)
     with run.scope():
         model = compiled_model(config, data)
     callbacks = []

@@ -21,7 +21,6 @@ import keras
 from models import googlenet
 from models.googlenet import LOSS_WEIGHTS
 from pipelines import cifar, imagenet
-from pipelines.files import RandomResizedCrop
 from training import launch
 
 
@@ -29,7 +28,7 @@ from training import launch
 class Config:
     data: str = "cifar10"        # or cifar100; digits needs no download; else the folder of ImageNet
     batch_norm: bool = True      # False: the network as published, with 5x5 convolutions
-    auxiliary: bool = False      # two more classifiers, whose losses count .3 each in training
+    auxiliary: bool = False      # two more classifiers for training; without batch_norm: stem_strides 1 1 2
     stem_strides: tuple[int, int, int] = (1, 2, 2)     # first convolution and two poolings, pixels
     dropout: float = 0.2         # probability, before the output layer; the paper has .4
     augment: str = "crop-flip"   # or none, flip, crop: pipelines/cifar.py; of the small images alone
@@ -45,8 +44,8 @@ class Config:
 PAPER = Config(data="imagenet", batch_norm=False, auxiliary=True, stem_strides=(2, 2, 2), dropout=0.4,
                learning_rate=0.01, steps=True, epochs=120, batch_size=256)
 NAMED = {"normalized": Config(), "auxiliary": Config(auxiliary=True), "paper": PAPER}
-SMOKE = Config(data="digits", auxiliary=True, stem_strides=(2, 2, 2), augment="none", learning_rate=0.05,
-               epochs=1, batch_size=32)
+SMOKE = Config(data="digits", auxiliary=True, stem_strides=(2, 2, 2), augment="none", learning_rate=0.02,
+               epochs=1, batch_size=20)
 
 
 def weighted_loss(labels, stacked):
@@ -94,8 +93,7 @@ def main(config, run):
     if config.data in (*cifar.STATISTICS, "digits"):
         data = cifar.load(config.data, config.batch_size, augment=config.augment, **common)
     else:
-        data = imagenet.load(config.data, config.batch_size, size=config.size,
-                             crop=RandomResizedCrop(config.size), **common)
+        data = imagenet.load(config.data, config.batch_size, size=config.size, **common)
     with run.scope():
         model = compiled_model(config, data)
         network = without_auxiliary(model)

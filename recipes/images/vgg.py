@@ -22,7 +22,6 @@ import keras
 
 from models import vgg
 from pipelines import cifar, imagenet
-from pipelines.files import RandomResizedCrop
 from training import launch
 
 
@@ -49,8 +48,8 @@ PAPER = Config(data="imagenet", depth=16, batch_norm=False, hidden=(4096, 4096),
 NAMED = {"11": Config(), "13": Config(depth=13), "16": Config(depth=16), "19": Config(depth=19),
          "paper": PAPER}
 PUBLISHED = {"paper": 74.4}
-SMOKE = Config(data="digits", hidden=(64,), dropout=0.1, augment="none", learning_rate=0.03, epochs=1,
-               batch_size=32)
+SMOKE = Config(data="digits", hidden=(64,), dropout=0.1, augment="none", learning_rate=0.02, epochs=1,
+               batch_size=20)
 
 
 def compiled_model(config, data):
@@ -72,8 +71,7 @@ def main(config, run):
     if config.data in (*cifar.STATISTICS, "digits"):
         data = cifar.load(config.data, config.batch_size, augment=config.augment, **common)
     else:
-        data = imagenet.load(config.data, config.batch_size, size=config.size,
-                             crop=RandomResizedCrop(config.size), **common)
+        data = imagenet.load(config.data, config.batch_size, size=config.size, **common)
     with run.scope():
         model = compiled_model(config, data)
     callbacks = []
