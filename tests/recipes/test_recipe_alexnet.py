@@ -4,7 +4,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pipelines import cifar
+from pipelines import cifar, digit_files
 from recipes.images.alexnet import NAMED, PAPER, SMOKE, Config, compiled_model, main
 from training import Run
 
@@ -13,6 +13,16 @@ def test_smoke_learns(tmp_path):
     metrics = main(SMOKE, Run(tmp_path / "run", recipe="alexnet", config=SMOKE, seed=0))
     assert metrics["test_accuracy"] > 0.7                             # chance: .1
     assert metrics["val_accuracy"] > 0.7 and (tmp_path / "run" / "model.keras").exists()
+
+
+def test_a_folder_of_imagenet_s_shape(tmp_path):
+    """With the colour shift, and by the paper's schedule, for a few updates."""
+    source = digit_files.write(tmp_path / "images", train=15, val=2)
+    config = dataclasses.replace(SMOKE, data=str(source), size=32, patience=1, epochs=1, batch_size=50)
+    metrics = main(config, Run(tmp_path / "run", recipe="alexnet", config=config, seed=0))
+    with np.load(tmp_path / "run" / "predictions.npz") as stored:
+        assert stored["logits"].shape == (20, 10)
+    assert 0 <= metrics["test_accuracy"] <= 1 and np.isfinite(metrics["test_loss"])
 
 
 def test_pixels_keep_their_scale():
