@@ -20,6 +20,18 @@ def image_input(input_shape, num_classes=1, *, smallest=1):
     return keras.Input(shape, name="image")
 
 
+def flattened(x):
+    """(B, h, w, C) -> (B, h * w * C) by the layer "features": row by row, the channels of a place together.
+
+    PyTorch keeps channels first, and so flattens to C, h, w: the rows of the kernel of the dense
+    layer that follows come in another order there. Raises ValueError where h or w is not known.
+    """
+    if None in x.shape[1:]:
+        raise ValueError("a dense layer on the flattened map needs images of a fixed size. Received: "
+                         "input_shape with None; name height and width, or take include_top=False")
+    return layers.Flatten(name="features")(x)
+
+
 def logits(x, num_classes, *, activation=None, kernel_initializer="glorot_uniform", bias_initializer="zeros",
            use_bias=True):
     """(B, features) -> (B, num_classes) logits in float32 also under mixed precision, by the layer "logits".

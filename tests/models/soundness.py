@@ -1,7 +1,24 @@
 """What the tests of every builder ask of its models, once."""
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
+
+
+def without_weights(builder, **arguments):
+    """A large model in a tenth of the time: its variables have shapes and no values."""
+    with keras.StatelessScope(initialize_variables=False):
+        return builder(**arguments)
+
+
+def counts(model):
+    """(parameters, trainable ones, multiply-adds of convolutions and dense layers per image)."""
+    multiply_adds = sum(math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
+                        for layer in model.layers
+                        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)))
+    return (model.count_params(), sum(math.prod(weight.shape) for weight in model.trainable_weights),
+            multiply_adds)
 
 
 def images_for(model, count=4):
@@ -29,3 +46,13 @@ def saves_and_loads(model, images, folder):
     for before, after in zip(tf.nest.flatten(model(images)), tf.nest.flatten(again(images)), strict=True):
         np.testing.assert_array_equal(before, after)
     assert [layer.name for layer in model.layers] == [layer.name for layer in again.layers]
+
+
+def logits_are_float32(build, policy):
+    """Under mixed precision: the convolutions narrow, what leaves the network float32 and finite."""
+    keras.config.set_dtype_policy(policy)
+    model = build()
+    narrow = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert {layer.compute_dtype for layer in narrow} == {policy.removeprefix("mixed_")}
+    for output in tf.nest.flatten(model(images_for(model))):
+        assert output.dtype == tf.float32 and np.isfinite(output).all()
