@@ -5,12 +5,13 @@ from keras import layers
 
 from models.classifier import image_input
 from models.normalised import ONES, ZEROS, scaled_classifier
+from models.weights import weighted
 
 PATCH = 2                        # pixels: the side of what the whitening layer reads
 
 
 def airbench94(input_shape=(32, 32, 3), num_classes=10, *, widths=(64, 256, 256), residual=False,
-               include_top=True, classifier_activation=None):
+               include_top=True, classifier_activation=None, weights=None):
     """A whitening layer and three groups of convolutions: 94 % on CIFAR-10 in seconds on a GPU.
 
     Source: Jordan 2024, arXiv:2404.00498, and github.com/KellerJordan/cifar10-airbench.
@@ -43,7 +44,8 @@ def airbench94(input_shape=(32, 32, 3), num_classes=10, *, widths=(64, 256, 256)
             x = identity_convolution(gelu(x, f"{name}_gelu2"), width, f"{name}_conv3")
             x = layers.Add(name=f"{name}_add")([offset_normalised(x, f"{name}_bn3"), shortcut])
         x = gelu(x, name)
-    return scaled_classifier(image, x, num_classes, 1 / 9, include_top, classifier_activation, "airbench94")
+    model = scaled_classifier(image, x, num_classes, 1 / 9, include_top, classifier_activation, "airbench94")
+    return weighted(model, weights)
 
 
 def set_whitening(model, images, *, epsilon=5e-4):
