@@ -125,7 +125,8 @@ def measured(module, builder, arguments):
     with keras.StatelessScope(initialize_variables=False):       # shapes are enough
         model = getattr(importlib.import_module(f"models.{module}"), builder)(**arguments)
     counted = complexity(model)
-    return {"input_shape": list(model.input_shape[1:]), **{name: getattr(counted, name) for name in COUNTS[1:]}}
+    return {"input_shape": list(model.input_shape[1:]),
+            **{name: getattr(counted, name) for name in COUNTS[1:]}}
 
 
 def measure():

@@ -65,19 +65,20 @@ def complexity(model, input_shape=None):
     Raises ValueError for a model that is not built, an input_shape that does not fit, or a size that
     is not known.
     """
-    counter = Counter()
     if not model.built:
         raise ValueError(f"complexity takes a model that is built: begin {model.name!r} with keras.Input, or "
                          "call it once on a batch.")
-    graph = graph_of(model)
-    if graph is None:
-        if input_shape is None:
+    counter, graph = Counter(), graph_of(model)
+    # Within the scope variables that wait for their first values go on waiting: shapes are enough here.
+    with keras.StatelessScope(initialize_variables=False):
+        if graph is not None:
+            specs = input_specs(model, graph, input_shape)
+            _, depths = counter.graph(graph, specs, [0] * len(specs), "", 1)
+        elif input_shape is None:
             raise ValueError(f"{model.name!r} does not say what it takes. Pass input_shape, without batch.")
-        specs = keras.tree.map_shape_structure(lambda shape: keras.KerasTensor((1, *shape)), input_shape)
-        _, depths = counter.composite(model, (specs,), {}, 0, "", 1)
-    else:
-        specs = input_specs(model, graph, input_shape)
-        _, depths = counter.graph(graph, specs, [0] * len(specs), "", 1)
+        else:
+            specs = keras.tree.map_shape_structure(lambda shape: keras.KerasTensor((1, *shape)), input_shape)
+            _, depths = counter.composite(model, (specs,), {}, 0, "", 1)
     rows = counter.rows
     return Complexity(
         sum(math.prod(weight.shape) for weight in model.weights),

@@ -89,8 +89,8 @@ def give(model, found, extra, source):
                 f"and {told(theirs)} in the weights.{other_classes(layer, ours, theirs)} "
                 "Nothing was changed.")
     if extra:
-        raise ValueError(f"{source} do not fit {model.name}: they have {len(extra)} weights more, the first "
-                         f"of them {extra[0]}. Nothing was changed.")
+        raise ValueError(f"{source} do not fit {model.name}: they have more layers, the first of them "
+                         f"{extra[0]}. Nothing was changed.")
     values = [(weight, value.read()) for layer in own
               for weight, value in zip(layer.weights, found[layer.name], strict=True)]
     for weight, value in values:
