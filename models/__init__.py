@@ -3,7 +3,7 @@ import sys
 
 # `python -m models` prints stored numbers, without TensorFlow and so without the builders. While Python looks
 # for what -m names, that is its first argument.
-if not (sys.argv[:1] == ["-m"] and sys.orig_argv[sys.orig_argv.index("-m") + 1:][:1] == ["models"]):
+if not (sys.argv[:1] == ["-m"] and ("-m", "models") in zip(sys.orig_argv, sys.orig_argv[1:])):  # noqa: B905
     from models.airbench import airbench94, set_whitening
     from models.alexnet import alexnet, alexnet_owt
     from models.catalog import catalog

@@ -86,6 +86,7 @@ def alexnet_owt(input_shape=(224, 224, 3), num_classes=1000, *, hidden=(4096, 40
     A layer for each of torchvision's modules, in its order, dropout before each hidden dense layer
     included; the rows of the kernel of hidden1 are in another order (see classifier.flattened). Where
     torchvision averages other maps to 6x6, hidden1 has other rows here.
+    weights: a file, torchvision's too; see models.weighted.
     Raises ValueError for images under 63x63.
     """
     image = image_input(input_shape, num_classes, smallest=4 * (before_poolings(3) - 1) + 11 - 2 * 2)

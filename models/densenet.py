@@ -25,6 +25,7 @@ def densenet121(input_shape=(224, 224, 3), num_classes=1000, *, reference="keras
     Parameters: 8,062,504, of which 7,978,856 trainable; 2,834,161,664 multiply-adds at 224x224.
     reference: "keras" or "torchvision", whose epsilon and momentum the normalisations have; the
     weights of both fit.
+    weights: "imagenet", or a file; see models.weighted.
     Raises ValueError for another reference, a shape that is not three numbers, or too small an image.
     """
     return imagenet_densenet(121, input_shape, num_classes, reference, include_top,

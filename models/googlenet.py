@@ -42,6 +42,7 @@ def googlenet(input_shape=(224, 224, 3), num_classes=1000, *, batch_norm=False, 
     images maps of 8x8, 4x4 and 2x2 in stages 3, 4 and 5, where (2, 2, 2) leaves 4x4, 2x2 and 1x1. The
     weights are the same ones.
     dropout: of the averaged features; by default the paper's .4, with batch_norm torchvision's .2.
+    weights: a file, with batch_norm torchvision's too; see models.weighted.
     Layers are named after torchvision's modules, dots as underscores (inception3a_branch2_0_conv),
     but for the ends of stages and "logits".
     Raises ValueError for images too small: under 31x31 as published, 15x15 with batch_norm, and with

@@ -61,6 +61,7 @@ def resnet50(input_shape=(224, 224, 3), num_classes=1000, *, version="v1", inclu
         v2    25,613,800  25,568,360  3,482,255,360   normalisation and relu before each convolution,
                                                       the stride in a stage's last block; of
                                                       keras.applications
+    weights: "imagenet" for v1 and v2, or a file; see models.weighted.
     Raises ValueError for another version, a shape that is not three numbers, or too small an image.
     """
     return imagenet_resnet(50, input_shape, num_classes, version, include_top, classifier_activation, weights)

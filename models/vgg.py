@@ -62,6 +62,7 @@ def vgg(input_shape=(224, 224, 3), num_classes=1000, *, depth=16, batch_norm=Fal
     A layer for each of torchvision's modules, in its order, and the layers of keras.applications,
     whose activations are no layers of their own; of torchvision's first dense layer the rows are
     in another order (see classifier.flattened).
+    weights: "imagenet" for VGG-16 and 19 without batch_norm, or a file; see models.weighted.
     Raises ValueError for images under 32x32, or another depth or pooling.
     """
     if depth not in CONVOLUTIONS:
