@@ -18,7 +18,7 @@ def airbench94(input_shape=(32, 32, 3), num_classes=10, *, widths=(64, 256, 256)
     Shapes: float (B, H, W, C), 9x9 or larger or None, standardised -> (B, num_classes) logits, which
     are divided by 9; without its top (B, 3, 3, 256) for 32x32. stem, stage1 to stage3 name the
     layers that end them.
-    Parameters: 1,973,944, of which 1,971,352 trainable; 118,155,520 multiply-adds.
+    Parameters: 1,973,944, of which 1,971,352 trainable; 118,147,360 multiply-adds.
     widths: of the three groups; airbench95 has (128, 384, 384).  residual: a third convolution in
     each group and a shortcut around the last two; airbench96 has it, and (128, 512, 512) or
     (128, 384, 512).

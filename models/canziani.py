@@ -13,7 +13,7 @@ COLORS = {"alexnet": "tab:gray", "vgg": "tab:purple", "googlenet": "tab:green", 
 AREA = 12e-6                     # square points per parameter
 # Where labels would lie on each other: their place, in points from the middle of the circle.
 PLACES = {"vgg16": (0, -32), "vgg16 normalised": (0, 29), "vgg19": (0, -32), "resnet18": (13, -3),
-          "googlenet normalised": (-6, 9), "densenet121": (-12, 10), "densenet169": (-46, 10),
+          "googlenet normalised": (-6, 10), "densenet121": (-66, -3), "densenet169": (-68, -3),
           "densenet201": (-44, 12), "densenet161": (-6, -20), "resnet50 v1.5": (14, -8)}
 
 
@@ -38,7 +38,7 @@ def plot(networks, path):
                       fontsize=8, ha="center" if PLACES.get(network.name, (1, 0))[0] == 0 else "left")
     handles = [axes.scatter([], [], s=AREA * 1e6 * millions, color="white", edgecolors="black",
                             label=f"{millions} M") for millions in (5, 25, 65, 140)]
-    axes.legend(handles=handles, title="parameters", loc="lower right", labelspacing=2.4, borderpad=1.6,
+    axes.legend(handles=handles, title="parameters", loc="lower right", labelspacing=3.0, borderpad=2.0,
                 handletextpad=2.2, frameon=False)
     axes.set_xlabel("operations for one image of 224x224 [10⁹]")
     axes.set_ylabel("top-1 accuracy [%]")

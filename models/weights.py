@@ -171,7 +171,7 @@ def of_keras(path, model):
     for part in descriptions(config.get("config", {})):
         name, registered = part["class_name"], part.get("registered_name")
         if name in ("Lambda", "__lambda__"):
-            raise ValueError(f"{path} is refused: it carries code, in a layer or function of class {name}. "
+            raise ValueError(f"{path} is refused: it carries code, as a Lambda layer or a lambda function. "
                              "Take the weights out of it where it was made: model.save_weights(PATH).")
         builtin = str(part.get("module")).split(".")[0] in ("keras", "builtins")
         if not builtin and keras.saving.get_registered_object(registered) is None:
@@ -187,6 +187,8 @@ def descriptions(config):
     if isinstance(config, dict):
         if "class_name" in config and ("module" in config or config["class_name"] == "__lambda__"):
             yield config
+        elif set(config) == {"value"} and isinstance(config["value"], list):
+            yield {"class_name": "__lambda__"}       # a lambda as activation is its code alone
         for part in config.values():
             yield from descriptions(part)
     elif isinstance(config, list):
@@ -321,8 +323,8 @@ def flattened_map(model, layer):
 
 
 def arranged_shape(shape, rank):
-    """(out, in, h, w) -> (h, w, in, out); of a dense layer (out, ...) -> (in, out)."""
-    if rank == 2:
+    """(out, in, h, w) -> (h, w, in, out); for a kernel of rank 2 (out, ...) -> (in, out); (out,) stays."""
+    if rank == 2 and len(shape) > 1:
         return (math.prod(shape[1:]), shape[0])
     return (*shape[2:], shape[1], shape[0]) if len(shape) == 4 else tuple(shape)
 
@@ -330,7 +332,7 @@ def arranged_shape(shape, rank):
 def read_arranged(file, key, rank, rows):
     """A tensor in our layout. rows: (h, w, C) where PyTorch has flattened (C, h, w)."""
     value = np.asarray(file.get_tensor(key), "float32")
-    if rank == 2:
+    if rank == 2 and value.ndim > 1:
         if rows:
             height, width, channels = rows
             value = value.reshape(len(value), channels, height, width).transpose(0, 2, 3, 1)
