@@ -78,19 +78,25 @@ def pytorch_rows(count):
 
 
 def elastic_transform():
-    """torchvision's class. Its compiled operators, of detection, are declared where they do not load."""
+    """torchvision's class."""
+    load_torchvision()
+    from torchvision.transforms import v2
+    return v2.ElasticTransform
+
+
+def load_torchvision():
+    """Imports torchvision. Its compiled operators, of detection, are declared where they do not load."""
     import torch
     try:
-        from torchvision.transforms import v2
+        import torchvision  # noqa: F401
     except RuntimeError:                   # a torchvision built for CUDA, beside a PyTorch without
         for module in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[module]
         declared = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        elastic_transform.declared = declared                        # it is undone when collected
-        from torchvision.transforms import v2
-    return v2.ElasticTransform
+        load_torchvision.declared = declared                         # it is undone when collected
+        import torchvision  # noqa: F401
 
 
 def measured(python, library, threads, count):

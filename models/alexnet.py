@@ -10,7 +10,7 @@ NORMAL = keras.initializers.RandomNormal(stddev=0.01)            # section 5 of 
 
 def alexnet(input_shape=(227, 227, 3), num_classes=1000, *, groups=2, stem_kernel=11, stem_stride=4,
             activation="relu", response_normalization=True, pool_size=3, hidden=(4096, 4096), dropout=0.5,
-            include_top=True, classifier_activation=None, weights=None):
+            kernel_initializer=NORMAL, include_top=True, classifier_activation=None, weights=None):
     """Five convolutions, three poolings and three dense layers: the network of ILSVRC-2012.
 
     Source: Krizhevsky, Sutskever and Hinton 2012, "ImageNet classification with deep
@@ -29,8 +29,10 @@ def alexnet(input_shape=(227, 227, 3), num_classes=1000, *, groups=2, stem_kerne
     activation, response_normalization, pool_size (every 2 pixels, so that 3 overlaps and 2 does
     not), dropout (of the outputs of the hidden dense layers): what sections 3 and 4 compare.
     hidden: widths of the dense layers before the output layer.
-    Kernels begin at N(0, .01), the biases of the second, fourth and fifth convolution and of the
-    hidden dense layers at 1, the others at 0.
+    kernel_initializer: N(0, .01) as published, by default; where another one is given, the first
+    convolution, which is made for pixels of 0 to 255, and the output layer still begin with it. The
+    biases of the second, fourth and fifth convolution and of the hidden dense layers begin
+    at 1, the others at 0.
     Raises ValueError for an argument out of range, or images that leave nothing of the last map: under
     67x67, for a stem of 5 and 1 under 19x19.
     """
@@ -45,8 +47,9 @@ def alexnet(input_shape=(227, 227, 3), num_classes=1000, *, groups=2, stem_kerne
     image = image_input(input_shape, num_classes,
                         smallest=stem_stride * (before_poolings(pool_size) - 1) + stem_kernel)
 
-    def convolved(x, filters, size, name, *, stride=1, padding="same", groups=1, bias="ones"):
-        x = GroupedConv2D(filters, size, stride, padding, groups=groups, kernel_initializer=NORMAL,
+    def convolved(x, filters, size, name, *, stride=1, padding="same", groups=1, bias="ones",
+                  kernel=kernel_initializer):
+        x = GroupedConv2D(filters, size, stride, padding, groups=groups, kernel_initializer=kernel,
                           bias_initializer=bias, name=name)(x)
         return layers.Activation(activation, name=f"{name}_activation")(x)
 
@@ -55,7 +58,8 @@ def alexnet(input_shape=(227, 227, 3), num_classes=1000, *, groups=2, stem_kerne
             x = LocalResponseNormalization(name=f"stage{stage}_lrn")(x)
         return layers.MaxPooling2D(pool_size, 2, name=f"stage{stage}")(x)
 
-    x = convolved(image, 96, stem_kernel, "stage1_conv", stride=stem_stride, padding="valid", bias="zeros")
+    x = convolved(image, 96, stem_kernel, "stage1_conv", stride=stem_stride, padding="valid", bias="zeros",
+                  kernel=NORMAL)
     x = pooled(x, 1, response_normalization)                                       # 55x55 -> 27x27
     x = convolved(x, 256, 5, "stage2_conv", groups=groups)
     x = pooled(x, 2, response_normalization)                                       # -> 13x13
@@ -66,7 +70,7 @@ def alexnet(input_shape=(227, 227, 3), num_classes=1000, *, groups=2, stem_kerne
     if include_top:
         x = flattened(x)
         for index, width in enumerate(hidden, 1):
-            x = layers.Dense(width, kernel_initializer=NORMAL, bias_initializer="ones",
+            x = layers.Dense(width, kernel_initializer=kernel_initializer, bias_initializer="ones",
                              name=f"hidden{index}")(x)
             x = layers.Activation(activation, name=f"hidden{index}_activation")(x)
             x = layers.Dropout(dropout, name=f"hidden{index}_dropout")(x)

@@ -41,7 +41,7 @@ CIFAR100 = tuple(FINE.split())
 
 
 def load(name="cifar10", batch_size=128, *, seed=0, fold=None, augment="crop-flip", validation=VALIDATION,
-         **stream_options):
+         std=None, **stream_options):
     """-> Splits of uint8 images (N, 32, 32, 3) and int64 labels; the model takes them standardised.
 
     Each channel has its mean subtracted and is divided by its standard deviation, those of
@@ -49,6 +49,7 @@ def load(name="cifar10", batch_size=128, *, seed=0, fold=None, augment="crop-fli
     augment: a name of AUGMENTATIONS, or a function for Stream's augment.
     validation: images cut from the end of the training images; 0 trains on all of them, and
     there is no validation then. digits has its own 180.
+    std: in place of the standard deviations: 1 / 255 gives pixels of 0 to 255 less their mean.
     fold: (k, K) validates on the k-th K-th of training and validation images together.
     stream_options go to Stream: order, variants, vary.
     Raises ValueError for an unknown name or an impossible cut, FileNotFoundError when the data
@@ -61,16 +62,17 @@ def load(name="cifar10", batch_size=128, *, seed=0, fold=None, augment="crop-fli
     if name == "digits":
         images, labels, (test_images, test_labels) = painted_digits()
         validation = validation and digits.VALIDATION
-        mean, std = statistics(images)
+        mean, data_std = statistics(images)
     elif name in STATISTICS:
         images, labels = arrays(name, "train", offline="digits")
         test_images, test_labels = arrays(name, "test", offline="digits")
-        mean, std = STATISTICS[name]
+        mean, data_std = STATISTICS[name]
     else:
         raise ValueError(f"data must be one of {', '.join([*STATISTICS, 'digits'])}. Received: {name}")
     if not 0 <= validation < len(images) or (fold and not validation):
         raise ValueError(f"validation must be in [0, {len(images) - 1}], how many training images validate, "
                          f"and above 0 with --fold. Received: {validation}")
+    std = std or data_std
     cut = len(images) - validation
     prepare = Standardized(mean, std)
     training = Examples(images[:cut], labels[:cut], prepare)

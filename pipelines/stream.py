@@ -95,11 +95,16 @@ class Stream:
     augment_by_label   augment takes the labels too, int64 (B,), as its third argument.
     augment_by_visit   augment takes, last, the index of each example among the examples and
               the number of the epoch that it is seen in, from 0: int64 (B,) each.
+    mix       (inputs, labels int64 (B,), seeds) -> (inputs, soft labels float32 (B, K)), after
+              all else: pipelines.mixing. It mixes the examples at positions 2j and 2j + 1 of the
+              endless walk, and only these: a pair is never parted by the shards of a batch, whose
+              rows, and those of each shard, must therefore be of even number.
     Raises ValueError for a batch size outside [1, number of examples] or an unknown order.
     """
+    on_disk = False              # whether batches are read from files, which tf.data should do ahead of time
 
     def __init__(self, examples, batch_size, *, seed=0, order="reshuffled", variants=1, vary=None,
-                 augment=None, augment_by_label=False, augment_by_visit=False):
+                 augment=None, augment_by_label=False, augment_by_visit=False, mix=None):
         if order not in ("reshuffled", "shuffled", "fixed"):
             raise ValueError(f'order must be "reshuffled", "shuffled" or "fixed". Received: {order!r}')
         self.size = len(examples) * variants
@@ -110,6 +115,8 @@ class Stream:
         self.variants, self.vary = variants, vary
         self.augment = augment
         self.augment_by_label, self.augment_by_visit = augment_by_label, augment_by_visit
+        self.mix = mix
+        self.check_divides(1)
 
     @property
     def batches_per_epoch(self):
@@ -132,23 +139,31 @@ class Stream:
         positions = (tf.cast(i, tf.int64) * self.batch_size + tf.cast(part, tf.int64) * rows
                      + tf.range(rows, dtype=tf.int64))
         order = self._order(positions)
-        inputs, labels = self._tensors
         count = len(self.examples)
         index = order % count if self.variants > 1 else order
-        x, y = self.examples.prepare(tf.gather(inputs, index)), tf.gather(labels, index)
+        seeds = tf.stack([tf.fill([rows], tf.cast(self.seed, tf.int64)), positions], axis=1)
+        x, y = self.fetch(index, seeds)
         if self.vary is not None:
             x = self.vary(x, order // count)
         if self.augment is not None:
-            seeds = tf.stack([tf.fill([rows], tf.cast(self.seed, tf.int64)), positions], axis=1)
             known = ([y] if self.augment_by_label else [])
             known += [index, positions // self.size] if self.augment_by_visit else []
             x = self.augment(x, seeds, *known)
-        return x, y
+        return (x, y) if self.mix is None else self.mix(x, y, seeds)
+
+    def fetch(self, index, seeds):
+        """Prepared inputs and labels of examples: index int64 (B,), seeds int64 (B, 2), one per example."""
+        inputs, labels = self._tensors
+        return self.examples.prepare(tf.gather(inputs, index)), tf.gather(labels, index)
 
     def check_divides(self, parts):
         """Raises ValueError if a batch cannot be split into so many equal parts."""
         if self.batch_size % parts:
             raise ValueError(f"the batch size must be a multiple of the {parts} devices. "
+                             f"Received: {self.batch_size}")
+        if self.mix is not None and self.batch_size // parts % 2:
+            raise ValueError("mixing takes the examples of a batch by twos: the batch size must be a "
+                             f"multiple of 2 for each device, of {2 * parts} here. "
                              f"Received: {self.batch_size}")
 
     def _order(self, positions):

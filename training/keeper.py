@@ -23,7 +23,7 @@ class Keeper(keras.callbacks.Callback):
         self.sign, self.cluster = 1 if mode == "max" else -1, cluster
         self.size = 1                              # updates in the next block
         self.at_start = checkpoint.snapshot(progress.objects)
-        self.metrics_of_epoch = None
+        self.metrics_of_epoch, self.in_validation = None, False
         self.strategy = model.distribute_strategy if keras.backend.backend() == "tensorflow" else None
 
     @property
@@ -84,14 +84,15 @@ class Keeper(keras.callbacks.Callback):
     def on_test_begin(self, logs=None):
         self.average_statistics()
         self.metrics_of_epoch = self.metrics_now()            # before the validation resets them
+        self.in_validation = True
 
     def on_test_batch_end(self, batch, logs=None):
         if self.stop.asked and self.cluster is None:
-            self.assign_metrics(self.metrics_of_epoch)
-            self.save()
+            self.save_as_it_is()
             raise self.stop.error(f"saved at update {self.progress.updates} of {self.total}")
 
     def on_epoch_end(self, epoch, logs=None):
+        self.in_validation = False
         self.average_statistics()
         row = {"epoch": epoch + 1, "updates": self.progress.updates,
                **{name: float(value) for name, value in logs.items()}}
@@ -103,6 +104,13 @@ class Keeper(keras.callbacks.Callback):
         self.progress.more["stopped"] = self.model.stop_training
         self.progress.log(row)
         self.save()
+
+    def save_as_it_is(self):
+        """Saves between two updates, or amid the validation of an epoch, and says how far the training is."""
+        if self.in_validation:
+            self.assign_metrics(self.metrics_of_epoch)
+        self.save()
+        return f"The run is saved at update {self.progress.updates} of {self.total}. "
 
     def save(self):
         model = self.model                            # on JAX, asking for it also updates it

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training import checkpoint, replicas
+from training import checkpoint, reading, replicas
 from training.interruption import StopRequest
 from training.keeper import Keeper
 from training.memory import traced_gradients_forgotten
@@ -57,7 +57,8 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
         raise ValueError(f"keep_best must be one of {', '.join(logged)}. Received: {keep_best}")
     with StopRequest() as stop, traced_gradients_forgotten():
         if keras.backend.backend() == "tensorflow":
-            keeper = Blocks(model, stream, progress, stop, callbacks, strategy=strategy, jit=jit, **arguments)
+            kind = Fed if reading.on_disk(stream) else Blocks
+            keeper = kind(model, stream, progress, stop, callbacks, strategy=strategy, jit=jit, **arguments)
         else:
             keeper = Steps(model, stream, progress, stop, callbacks, **arguments)
         keeper.restore()
@@ -66,9 +67,10 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
             end_again(model, everything)
         else:
             data = keeper.prepare(steps_per_execution or min(100, max(1, epoch_updates // 20)))
-            model.fit(data, steps_per_epoch=epoch_updates, initial_epoch=len(progress.history), epochs=epochs,
-                      validation_data=None if validation is None else validation.dataset(),
-                      callbacks=everything, shuffle=False, verbose=verbose)
+            with reading.named(validation, saved=keeper.save_as_it_is):
+                model.fit(data, steps_per_epoch=epoch_updates, initial_epoch=len(progress.history),
+                          epochs=epochs, validation_data=None if validation is None else validation.dataset(),
+                          callbacks=everything, shuffle=False, verbose=verbose)
         model.train_function = None                        # holds the keeper, its graph and the data
         if keep_best:
             checkpoint.restore({"model": model}, {"model": progress.checkpoints.best(progress.best)})
@@ -166,6 +168,60 @@ class Blocks(Keeper):
         self.traced = True
 
 
+class Fed(Blocks):
+    """Updates on batches that tf.data reads from files, several at once and ahead of time.
+
+    One call into TensorFlow makes one update: reading takes far longer than the call. An error
+    in reading comes between two updates, so that what is saved then is whole.
+    """
+
+    def __init__(self, model, stream, progress, stop, callbacks, *, strategy, jit, **options):
+        super().__init__(model, stream, progress, stop, callbacks, strategy=strategy, jit=jit, **options)
+        self.shard = (0, 1) if self.cluster is None else (self.cluster.index, self.cluster.workers)
+        self.again = self.updates
+        self.step = fed_step(model, strategy, jit, strategy.num_replicas_in_sync // self.shard[1])
+        self.metrics_result = tf.function(model.get_metrics_result, autograph=False)
+        stream.check_divides(strategy.num_replicas_in_sync)
+        self.ahead, self.following = None, None        # iterator over batches, and which one is next
+
+    def updates(self, first, last):
+        for i in range(first, last):
+            if i != self.following:
+                numbers = tf.data.Dataset.range(i, np.iinfo(np.int64).max)
+                self.ahead = iter(numbers.map(lambda i: self.stream.batch(i, self.shard),
+                                              num_parallel_calls=tf.data.AUTOTUNE).prefetch(2))
+            self.following = None
+            try:
+                values = next(self.ahead)
+            except reading.ERRORS as error:
+                if i > self.progress.updates:
+                    self.passed(self.progress.updates, i, float(self.metrics_result()["loss"]))
+                raise reading.told(self.stream.explained(error, i), self.save_as_it_is()) from error
+            self.step(*values)
+            self.following = i + 1
+        return self.metrics_result()
+
+
+def fed_step(model, strategy, jit, local):
+    """(inputs, labels) of this worker's part of a batch -> nothing, after an update by its local replicas."""
+    def train_step(data):
+        model.train_step(data)
+    update = tf.function(train_step, jit_compile=True) if jit else train_step
+
+    def replica_step(*values):
+        if local > 1:
+            part, _ = replicas.shard(strategy)
+            rows = values[1].shape[0] // local
+            with tf.device("CPU:0"):                   # so that a device is sent its own rows alone
+                values = [each[part % local * rows:(part % local + 1) * rows] for each in values]
+        update(tuple(values))
+
+    @tf.function(autograph=False)
+    def step(*values):
+        strategy.run(replica_step, args=values)
+    return step
+
+
 class Steps(Keeper):
     """Keras's own train function, on JAX and PyTorch: one update at a time, those already done left out."""
 
@@ -179,7 +235,8 @@ class Steps(Keeper):
         first = len(self.progress.history) * self.epoch_updates
         # The last epoch may be cut short; Keras asks for a whole one.
         numbers = tf.data.Dataset.range(first, self.total + self.epoch_updates)
-        return numbers.map(self.stream.batch).prefetch(2)
+        at_once = tf.data.AUTOTUNE if reading.on_disk(self.stream) else None
+        return numbers.map(self.stream.batch, num_parallel_calls=at_once).prefetch(2)
 
     def skipping(self, function):
         """PyTorch's train function is data -> logs; JAX's (state, iterator over data) -> (logs, state)."""

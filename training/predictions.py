@@ -62,6 +62,19 @@ def confusion_matrix(labels, predicted, classes):
     return np.bincount(labels * classes + predicted, minlength=classes ** 2).reshape(classes, classes)
 
 
+def vote(probabilities):
+    """Plurality vote: probabilities (members, N, classes) -> (class of each example (N,), ties).
+
+    Each member votes for its likeliest class. Among classes with equally many votes, the
+    one of the highest mean probability wins; ties counts the examples decided so.
+    """
+    ballots = probabilities.argmax(axis=-1)                              # (members, N)
+    votes = np.sum(ballots[..., None] == np.arange(probabilities.shape[-1]), axis=0)     # (N, classes)
+    leading = votes == votes.max(axis=-1, keepdims=True)
+    chosen = np.where(leading, probabilities.mean(axis=0), -1).argmax(axis=-1)
+    return chosen, int(np.sum(leading.sum(axis=-1) > 1))
+
+
 @dataclasses.dataclass(frozen=True)
 class Calibration:
     """Per bin of confidence: count, mean confidence and accuracy (NaN where empty), and their summary."""

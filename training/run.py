@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training import device, loop, multi_worker, predictions, replicas
+from training import device, loop, multi_worker, predictions, reading, replicas
 from training.files import read_json, replacing, write_json
 from training.progress import EVERY, interval
 from training.updates import Updates
@@ -136,13 +136,14 @@ class Run:
         """Build and compile models in here."""
         return self.strategy.scope()
 
-    def fit(self, model, stream, validation=None, **options):
+    def fit(self, model, stream, validation=None, *, saved=None, **options):
         """Trains, resumes where there is a checkpoint; see training.loop.fit for the options.
 
+        saved: the network that the recipe saves, where model has layers beside it for training alone.
         A run that is finished, as a child may be when its series goes on, is not trained again.
         """
         if self.metrics is not None and (self.folder / MODEL).exists():
-            return self.as_it_was(model, stream)
+            return self.as_it_was(saved or model, stream)
         options.setdefault("verbose", 1 if sys.stdout.isatty() else 2)
         options.setdefault("checkpoint_every", self.checkpoint_every)
         if self.synchronized:
@@ -169,10 +170,10 @@ class Run:
             raise ValueError("a recipe with a loop of its own runs on one machine: take another --strategy")
         return Updates(total, objects, folder=self.folder, checkpoint_every=self.checkpoint_every)
 
-    def evaluate(self, model, examples, batch_size=500):
+    def evaluate(self, model, examples, batch_size=None):
         """{"test_loss": ..., "test_accuracy": ...} on a finite split; keeps the logits for the report."""
-        data = examples.dataset(batch_size)
-        with multi_worker.lost_peers(self.cluster):
+        data = examples.dataset(batch_size) if batch_size else examples.dataset()
+        with multi_worker.lost_peers(self.cluster), reading.named(examples):
             metrics = model.evaluate(data, return_dict=True, verbose=0)
             logits = model.predict(data, verbose=0)
         self.keep_predictions(logits.astype(np.float32), examples)
@@ -223,7 +224,7 @@ class Trial(Run):
     """A run of a search: it never looks at the test set, and keeps its checkpoints to be trained further."""
     searching = True
 
-    def evaluate(self, model, examples, batch_size=500):
+    def evaluate(self, model, examples, batch_size=None):
         return {}
 
     def save(self, model, class_names=(), **preprocessing):
@@ -251,8 +252,8 @@ class Evaluation(Run):
     def metrics(self):
         return self.recomputed
 
-    def fit(self, model, stream, validation=None, **options):
-        return self.as_it_was(model, stream)
+    def fit(self, model, stream, validation=None, *, saved=None, **options):
+        return self.as_it_was(saved or model, stream)
 
     def keep_predictions(self, logits, examples):
         pass

@@ -10,6 +10,9 @@ from training.command_line import nearest
 ROOT = Path(__file__).parent
 WITHOUT = {                     # recipes with nothing to search, and why
     "ensemble_mnist": "it trains nothing of its own: its members are runs of convnet_mnist, which has one",
+    "ensemble": "it trains nothing: its members are finished runs",
+    "transfer_learning": "its classes are one's own; --validation and --patience choose the epochs",
+    "resnet50_imagenet": "a trial would take days; its schedule is torchvision's",
     "multi_column_mnist": "its network and its distortions are the paper's; best_mnist has a space",
     "perceptron": "its rule starts at zero, where a learning rate only scales the weights",
     "backpropagation": "it checks derivatives; its network only shows that they train it",

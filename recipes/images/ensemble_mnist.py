@@ -20,6 +20,7 @@ from pipelines import mnist
 from pipelines.augment import ONE_PIXEL, one_pixel_shift
 from training import launch
 from training.files import read_json
+from training.predictions import vote
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,19 +42,6 @@ PUBLISHED = {"": 99.67}          # test accuracy in % of the vote
 HEADLINE = "vote_accuracy"       # the metric that stands beside it
 SMOKE = Config(data="digits", members=3, filters=(8,), hidden=(30,), dropout=0.1, expanded=False,
                learning_rate=0.1, epochs=3)
-
-
-def vote(probabilities):
-    """Plurality vote: probabilities (members, N, classes) -> (class of each example (N,), ties).
-
-    Each member votes for its likeliest class. Among classes with equally many votes, the
-    one of the highest mean probability wins; ties counts the examples decided so.
-    """
-    ballots = probabilities.argmax(axis=-1)                              # (members, N)
-    votes = np.sum(ballots[..., None] == np.arange(probabilities.shape[-1]), axis=0)     # (N, classes)
-    leading = votes == votes.max(axis=-1, keepdims=True)
-    chosen = np.where(leading, probabilities.mean(axis=0), -1).argmax(axis=-1)
-    return chosen, int(np.sum(leading.sum(axis=-1) > 1))
 
 
 def compiled_model(config, data):

@@ -45,16 +45,6 @@ def saves_and_loads(model, images, folder):
     assert [layer.name for layer in model.layers] == [layer.name for layer in again.layers]
 
 
-def multiply_adds(model):
-    """Of one image, in convolutions and dense layers; biases and all else do not count."""
-    return complexity(model).multiply_adds
-
-
-def trained_parameters(model):
-    """All but the moving statistics of batch normalisation, which published counts leave out."""
-    return complexity(model).trainable_parameters
-
-
 def logits_are_float32(build, policy):
     """Under mixed precision: the convolutions narrow, what leaves the network float32 and finite."""
     keras.config.set_dtype_policy(policy)

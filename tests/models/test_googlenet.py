@@ -3,12 +3,12 @@ import keras
 import numpy as np
 import pytest
 from soundness import (
+    counts,
     every_weight_gets_a_gradient,
     images_for,
     logits_are_float32,
-    multiply_adds,
     saves_and_loads,
-    trained_parameters,
+    without_weights,
 )
 
 import models
@@ -22,9 +22,10 @@ def small(**arguments):
 @pytest.mark.parametrize(("batch_norm", "alone", "with_auxiliary", "operations"), [
     (False, 6_998_552, 13_378_280, 1_582_671_872), (True, 6_624_904, 13_004_888, 1_498_376_192)])
 def test_published_counts(batch_norm, alone, with_auxiliary, operations):
-    model = models.googlenet(batch_norm=batch_norm)
-    assert trained_parameters(model) == alone and multiply_adds(model) == operations
-    assert trained_parameters(models.googlenet(batch_norm=batch_norm, auxiliary=True)) == with_auxiliary
+    model = without_weights(models.googlenet, batch_norm=batch_norm)
+    assert counts(model)[1:] == (alone, operations)
+    auxiliary = without_weights(models.googlenet, batch_norm=batch_norm, auxiliary=True)
+    assert counts(auxiliary)[1] == with_auxiliary
     assert {name: model.get_layer(name).output.shape[1:] for name in ("stem", "stage3", "stage4", "stage5")} \
         == {"stem": (28, 28, 192), "stage3": (28, 28, 480), "stage4": (14, 14, 832), "stage5": (7, 7, 1024)}
 
@@ -61,7 +62,7 @@ def test_outputs_train_with_their_weights():
     assert loss == pytest.approx(parts["main"] + 0.3 * parts["aux1"] + 0.3 * parts["aux2"], rel=1e-4)
     alone = keras.Model(model.input, model.output["main"])
     np.testing.assert_array_equal(alone(images), outputs["main"])
-    assert trained_parameters(alone) == trained_parameters(small(batch_norm=True))
+    assert counts(alone) == counts(small(batch_norm=True))
 
 
 @pytest.mark.parametrize("size", [2, 3, 5, 6, 9])
@@ -77,9 +78,10 @@ def test_pooling_rounds_up(size):
 
 def test_small_images_as_documented():
     for strides, sides in (((1, 2, 2), (8, 4, 2)), ((2, 2, 2), (4, 2, 1))):
-        model = models.googlenet((32, 32, 3), 10, stem_strides=strides)
+        model = without_weights(models.googlenet, input_shape=(32, 32, 3), num_classes=10,
+                                stem_strides=strides)
         assert tuple(model.get_layer(f"stage{stage}").output.shape[1] for stage in (3, 4, 5)) == sides
-        assert trained_parameters(model) == 6_998_552 - 990 * 1025
+        assert model.count_params() == 6_998_552 - 990 * 1025
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])

@@ -1,5 +1,6 @@
 """The smoke run of each lesson, once for all tests that look at it."""
 import importlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -36,3 +37,12 @@ def drawn():
             assert min(pixels.shape[:2]) >= 300, name
             assert np.std(pixels) > 0.05 and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50, name
     return check
+
+
+@pytest.fixture
+def data_of():
+    """data_of(side, classes): what a builder asks of a data set of such colour images, without one."""
+    def data(side, num_classes, batches_per_epoch=10):
+        return SimpleNamespace(input_shape=(side, side, 3), num_classes=num_classes,
+                               train=SimpleNamespace(batches_per_epoch=batches_per_epoch))
+    return data

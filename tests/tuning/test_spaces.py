@@ -75,7 +75,7 @@ def test_a_parameter_is_named_after_its_field_and_may_be_fixed(name):
 def test_the_corners_build(name):
     space = spaces.load(name)
     recipe = recipe_module(space)
-    data = mnist.load("digits", 10)
+    data = getattr(recipe, "cifar", mnist).load("digits", 10)          # of the size of the recipe's images
     built = set()
     for changes in corners(space):
         config = space.config(values_of(space, changes), space.Config())
