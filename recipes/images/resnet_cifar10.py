@@ -119,7 +119,8 @@ def degradation(config, run):
 def draw_degradation(run, histories):
     """After Figure 6: training error thin, validation error bold; and the last errors against depth."""
     import matplotlib.pyplot as plt
-    figure, (*curves, last) = plt.subplots(1, 3, figsize=(13, 4.3), layout="constrained", sharey=True)
+    figure, (*curves, last) = plt.subplots(1, 3, figsize=(13, 4.3), layout="constrained")
+    curves[1].sharey(curves[0])
     depths = sorted({depth for _, depth in histories})
     colours = [plt.colormaps["viridis"](0.9 * index / len(depths)) for index in range(len(depths))]
     for axes, kind in zip(curves, ("plain", "residual"), strict=True):
@@ -136,7 +137,7 @@ def draw_degradation(run, histories):
                       color={"plain": "tab:red", "residual": "tab:blue"}[kind],
                       label=f"{kind}, {'training' if name == 'accuracy' else 'validation'}")
     curves[0].set(ylabel="error (%)")
-    last.set(title=f"after the last epoch, seed {run.seed}", xlabel="layers", xticks=depths)
+    last.set(title=f"after the last epoch, seed {run.seed}", xlabel="layers", ylabel="error (%)", xticks=depths)
     last.legend()
     figure.savefig(run.figure("degradation"), dpi=120)
     plt.close(figure)
