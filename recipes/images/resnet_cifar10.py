@@ -137,7 +137,7 @@ def draw_degradation(run, histories):
                       color={"plain": "tab:red", "residual": "tab:blue"}[kind],
                       label=f"{kind}, {'training' if name == 'accuracy' else 'validation'}")
     curves[0].set(ylabel="error (%)")
-    last.set(title=f"after the last epoch, seed {run.seed}", xlabel="layers", ylabel="error (%)", xticks=depths)
+    last.set(title=f"after the last epoch, seed {run.seed}", xlabel="layers", xticks=depths)
     last.legend()
     figure.savefig(run.figure("degradation"), dpi=120)
     plt.close(figure)

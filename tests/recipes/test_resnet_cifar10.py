@@ -77,19 +77,18 @@ def test_configurations_have_the_depths_of_their_names():
 
 
 def test_degradation_trains_and_draws_plain_and_residual_networks(tmp_path, drawn):
-    config = dataclasses.replace(SMOKE, compared=(8, 14), updates=4, warm_up=1)
+    config = dataclasses.replace(SMOKE, compared=(8,), updates=4, warm_up=1)
     run = Run(tmp_path / "run", recipe="resnet_cifar10", config=config)
     metrics = main(config, run)
     drawn(tmp_path / "run", "degradation")
     assert set(metrics) == {"val_accuracy", "test_accuracy"} | {
-        f"{kind}{depth}_{split}_accuracy" for kind in ("plain", "residual") for depth in (8, 14)
-        for split in ("val", "test")}
-    assert metrics["test_accuracy"] == metrics["residual14_test_accuracy"]
+        f"{kind}8_{split}_accuracy" for kind in ("plain", "residual") for split in ("val", "test")}
+    assert metrics["test_accuracy"] == metrics["residual8_test_accuracy"]
     written = [path.stat().st_mtime_ns for path in sorted(run.folder.glob("*/model.keras"))]
     again = main(config, Run(tmp_path / "run", recipe="resnet_cifar10", config=config, resume=True))
     assert again == pytest.approx(metrics)
     assert written == [path.stat().st_mtime_ns for path in sorted(run.folder.glob("*/model.keras"))]
-    assert len(written) == len(list(run.folder.glob("*/metrics.json"))) == 4
+    assert len(written) == len(list(run.folder.glob("*/metrics.json"))) == 2
 
 
 def test_the_curves_are_drawn(tmp_path, drawn):
