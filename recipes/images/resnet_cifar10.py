@@ -19,6 +19,7 @@ import keras
 from models import plain_cifar, resnet_cifar
 from pipelines import cifar
 from training import launch
+from training.run import read_history
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,9 +106,11 @@ def degradation(config, run):
             one = dataclasses.replace(config, depth=depth, plain=kind == "plain", compared=())
             child = run.child(f"{kind}{depth}", one)
             print(f"-- {kind}, depth {depth}", flush=True)
-            histories[kind, depth], found = trained(one, child)
             if child.metrics is None:
+                histories[kind, depth], found = trained(one, child)
                 child.finish(found)
+            else:                          # finished before this series was interrupted
+                histories[kind, depth], found = read_history(child.folder), child.metrics
             metrics.update({f"{kind}{depth}_{name}": value for name, value in found.items()
                             if name.endswith("accuracy")})
     draw_degradation(run, histories)
