@@ -13,8 +13,9 @@ def features(model, names=None):
     names: of layers, in the order wanted; by default those that end the model's stages: "stem",
     "stage1", "stage2", ..., "features". Models of other makers need names (keras.applications'
     ResNet50: "conv2_block3_out" to "conv5_block3_out").
-    Raises ValueError for a model without such layers, a name that it has no layer of, or a layer
-    that is called more than once.
+    Of a layer that is called more than once, the output of its first call.
+    Raises ValueError for a model that is not built or has no such layers, or a name that it has no
+    layer of.
     """
     own = [layer.name for layer in model.layers]
     if names is None:
@@ -33,5 +34,5 @@ def features(model, names=None):
         return keras.Model(model.inputs if len(model.inputs) > 1 else model.inputs[0], outputs,
                            name=f"{model.name}_features")
     except (AttributeError, ValueError) as error:
-        raise ValueError(f"{model.name!r} is not built, or calls one of {', '.join(names)} more than once: "
+        raise ValueError(f"{model.name!r} is not built, or {', '.join(names)} are not all in its graph: "
                          f"{error}") from error

@@ -63,10 +63,13 @@ def test_names_of_other_makers():
             features(model, names)
 
 
-def test_what_has_no_single_output():
+def test_a_model_that_is_not_built():
     with pytest.raises(ValueError, match="is not built"):
         features(keras.Sequential([keras.layers.Dense(3, name="features")]))
+
+
+def test_the_first_of_several_calls():
     x = keras.Input((3,))
     twice = keras.layers.Dense(3, name="features")
-    with pytest.raises(ValueError, match="more than once"):
-        features(keras.Model(x, twice(twice(x))))
+    outputs = features(keras.Model(x, twice(twice(x))))(np.ones((1, 3), np.float32))
+    np.testing.assert_allclose(outputs["features"], twice(np.ones((1, 3), np.float32)), rtol=1e-6)
