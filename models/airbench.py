@@ -5,19 +5,20 @@ from keras import layers
 
 from models.classifier import image_input
 from models.normalised import ONES, ZEROS, scaled_classifier
+from models.weights import weighted
 
 PATCH = 2                        # pixels: the side of what the whitening layer reads
 
 
 def airbench94(input_shape=(32, 32, 3), num_classes=10, *, widths=(64, 256, 256), residual=False,
-               include_top=True, classifier_activation=None):
+               include_top=True, classifier_activation=None, weights=None):
     """A whitening layer and three groups of convolutions: 94 % on CIFAR-10 in seconds on a GPU.
 
     Source: Jordan 2024, arXiv:2404.00498, and github.com/KellerJordan/cifar10-airbench.
     Shapes: float (B, H, W, C), 9x9 or larger or None, standardised -> (B, num_classes) logits, which
     are divided by 9; without its top (B, 3, 3, 256) for 32x32. stem, stage1 to stage3 name the
     layers that end them.
-    Parameters: 1,973,944, of which 1,971,352 trainable; 118,155,520 multiply-adds.
+    Parameters: 1,973,944, of which 1,971,352 trainable; 118,147,360 multiply-adds.
     widths: of the three groups; airbench95 has (128, 384, 384).  residual: a third convolution in
     each group and a shortcut around the last two; airbench96 has it, and (128, 512, 512) or
     (128, 384, 512).
@@ -43,7 +44,8 @@ def airbench94(input_shape=(32, 32, 3), num_classes=10, *, widths=(64, 256, 256)
             x = identity_convolution(gelu(x, f"{name}_gelu2"), width, f"{name}_conv3")
             x = layers.Add(name=f"{name}_add")([offset_normalised(x, f"{name}_bn3"), shortcut])
         x = gelu(x, name)
-    return scaled_classifier(image, x, num_classes, 1 / 9, include_top, classifier_activation, "airbench94")
+    model = scaled_classifier(image, x, num_classes, 1 / 9, include_top, classifier_activation, "airbench94")
+    return weighted(model, weights)
 
 
 def set_whitening(model, images, *, epsilon=5e-4):

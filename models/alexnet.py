@@ -3,13 +3,14 @@ import keras
 from keras import backend, layers, ops
 
 from models.classifier import flattened, image_input, logits
+from models.weights import weighted
 
 NORMAL = keras.initializers.RandomNormal(stddev=0.01)            # section 5 of the paper, all layers
 
 
 def alexnet(input_shape=(227, 227, 3), num_classes=1000, *, groups=2, stem_kernel=11, stem_stride=4,
             activation="relu", response_normalization=True, pool_size=3, hidden=(4096, 4096), dropout=0.5,
-            kernel_initializer=NORMAL, include_top=True, classifier_activation=None):
+            kernel_initializer=NORMAL, include_top=True, classifier_activation=None, weights=None):
     """Five convolutions, three poolings and three dense layers: the network of ILSVRC-2012.
 
     Source: Krizhevsky, Sutskever and Hinton 2012, "ImageNet classification with deep
@@ -74,11 +75,11 @@ def alexnet(input_shape=(227, 227, 3), num_classes=1000, *, groups=2, stem_kerne
             x = layers.Activation(activation, name=f"hidden{index}_activation")(x)
             x = layers.Dropout(dropout, name=f"hidden{index}_dropout")(x)
         x = logits(x, num_classes, activation=classifier_activation, kernel_initializer=NORMAL)
-    return keras.Model(image, x, name="alexnet")
+    return weighted(keras.Model(image, x, name="alexnet"), weights)
 
 
 def alexnet_owt(input_shape=(224, 224, 3), num_classes=1000, *, hidden=(4096, 4096), dropout=0.5,
-                include_top=True, classifier_activation=None):
+                include_top=True, classifier_activation=None, weights=None):
     """AlexNet as one tower without response normalisation: the one whose weights torchvision ships.
 
     Source: Krizhevsky 2014, "One weird trick for parallelizing convolutional neural networks",
@@ -89,6 +90,7 @@ def alexnet_owt(input_shape=(224, 224, 3), num_classes=1000, *, hidden=(4096, 40
     A layer for each of torchvision's modules, in its order, dropout before each hidden dense layer
     included; the rows of the kernel of hidden1 are in another order (see classifier.flattened). Where
     torchvision averages other maps to 6x6, hidden1 has other rows here.
+    weights: a file, torchvision's too; see models.weighted.
     Raises ValueError for images under 63x63.
     """
     image = image_input(input_shape, num_classes, smallest=4 * (before_poolings(3) - 1) + 11 - 2 * 2)
@@ -109,7 +111,7 @@ def alexnet_owt(input_shape=(224, 224, 3), num_classes=1000, *, hidden=(4096, 40
             x = layers.Dense(width, kernel_initializer="he_uniform", name=f"hidden{index}")(x)
             x = layers.ReLU(name=f"hidden{index}_relu")(x)
         x = logits(x, num_classes, activation=classifier_activation)
-    return keras.Model(image, x, name="alexnet_owt")
+    return weighted(keras.Model(image, x, name="alexnet_owt"), weights)
 
 
 def before_poolings(pool_size, poolings=3):

@@ -3,6 +3,7 @@ from keras import layers
 
 from models.classifier import image_input
 from models.normalised import KERAS, TORCH, averaged_classifier, check_depth, convolution, imagenet_stem
+from models.weights import weighted
 
 IMAGENET = {                     # layers per block, growth rate, filters of the first convolution
     121: ((6, 12, 24, 16), 32, 64),
@@ -15,7 +16,7 @@ REFERENCES = {"keras": KERAS, "torchvision": TORCH}
 
 
 def densenet121(input_shape=(224, 224, 3), num_classes=1000, *, reference="keras", include_top=True,
-                classifier_activation=None):
+                classifier_activation=None, weights=None):
     """The dense network of 121 layers: four dense blocks, growth rate 32, halved between blocks.
 
     Source: Huang et al. 2017, arXiv:1608.06993, Table 1, DenseNet-BC with compression .5.
@@ -24,59 +25,67 @@ def densenet121(input_shape=(224, 224, 3), num_classes=1000, *, reference="keras
     Parameters: 8,062,504, of which 7,978,856 trainable; 2,834,161,664 multiply-adds at 224x224.
     reference: "keras" or "torchvision", whose epsilon and momentum the normalisations have; the
     weights of both fit.
+    weights: "imagenet", or a file; see models.weighted.
     Raises ValueError for another reference, a shape that is not three numbers, or too small an image.
     """
-    return imagenet_densenet(121, input_shape, num_classes, reference, include_top, classifier_activation)
+    return imagenet_densenet(121, input_shape, num_classes, reference, include_top,
+                             classifier_activation, weights)
 
 
 def densenet161(input_shape=(224, 224, 3), num_classes=1000, *, reference="keras", include_top=True,
-                classifier_activation=None):
+                classifier_activation=None, weights=None):
     """The dense network of 161 layers, with growth rate 48; see densenet121.
 
     Parameters: 28,900,936, of which 28,681,000 trainable; 7,727,907,072 multiply-adds at 224x224.
     """
-    return imagenet_densenet(161, input_shape, num_classes, reference, include_top, classifier_activation)
+    return imagenet_densenet(161, input_shape, num_classes, reference, include_top,
+                             classifier_activation, weights)
 
 
 def densenet169(input_shape=(224, 224, 3), num_classes=1000, *, reference="keras", include_top=True,
-                classifier_activation=None):
+                classifier_activation=None, weights=None):
     """The dense network of 169 layers; see densenet121.
 
     Parameters: 14,307,880, of which 14,149,480 trainable; 3,359,843,328 multiply-adds at 224x224.
     """
-    return imagenet_densenet(169, input_shape, num_classes, reference, include_top, classifier_activation)
+    return imagenet_densenet(169, input_shape, num_classes, reference, include_top,
+                             classifier_activation, weights)
 
 
 def densenet201(input_shape=(224, 224, 3), num_classes=1000, *, reference="keras", include_top=True,
-                classifier_activation=None):
+                classifier_activation=None, weights=None):
     """The dense network of 201 layers; see densenet121.
 
     Parameters: 20,242,984, of which 20,013,928 trainable; 4,291,365,888 multiply-adds at 224x224.
     """
-    return imagenet_densenet(201, input_shape, num_classes, reference, include_top, classifier_activation)
+    return imagenet_densenet(201, input_shape, num_classes, reference, include_top,
+                             classifier_activation, weights)
 
 
 def densenet264(input_shape=(224, 224, 3), num_classes=1000, *, reference="keras", include_top=True,
-                classifier_activation=None):
+                classifier_activation=None, weights=None):
     """The dense network of 264 layers; see densenet121.
 
     Parameters: 33,736,232, of which 33,337,704 trainable; 5,751,653,376 multiply-adds at 224x224.
     """
-    return imagenet_densenet(264, input_shape, num_classes, reference, include_top, classifier_activation)
+    return imagenet_densenet(264, input_shape, num_classes, reference, include_top,
+                             classifier_activation, weights)
 
 
-def imagenet_densenet(depth, input_shape, num_classes, reference, include_top, classifier_activation):
+def imagenet_densenet(depth, input_shape, num_classes, reference, include_top, classifier_activation,
+                      weights):
     if reference not in REFERENCES:
         raise ValueError(f'reference must be "keras" or "torchvision". Received: {reference!r}')
     blocks, growth_rate, filters = IMAGENET[depth]
     dense = Dense(growth_rate, bottleneck=True, compression=0.5, norm=REFERENCES[reference])
     image = image_input(input_shape, num_classes, smallest=32)
     x = dense.blocks(imagenet_stem(image, filters, dense.norm), blocks)         # 224x224 -> 56x56 -> 7x7
-    return averaged_classifier(image, x, num_classes, include_top, classifier_activation, f"densenet{depth}")
+    model = averaged_classifier(image, x, num_classes, include_top, classifier_activation, f"densenet{depth}")
+    return weighted(model, weights)
 
 
 def densenet_cifar(input_shape=(32, 32, 3), num_classes=10, *, depth=40, growth_rate=12, bottleneck=False,
-                   compression=1.0, dropout=0.0, include_top=True, classifier_activation=None):
+                   compression=1.0, dropout=0.0, include_top=True, classifier_activation=None, weights=None):
     """The dense networks for small images: three dense blocks of equally many layers.
 
     Source: Huang et al. 2017, arXiv:1608.06993, section 3 and Table 2. DenseNet-BC is
@@ -104,8 +113,9 @@ def densenet_cifar(input_shape=(32, 32, 3), num_classes=10, *, depth=40, growth_
     dense = Dense(growth_rate, bottleneck, compression, dropout=dropout)
     x = convolution(image, 2 * growth_rate if bottleneck else 16, 3, name="stem")
     x = dense.blocks(x, ((depth - 4) // per_layer,) * 3)                 # 32x32 -> 16x16 -> 8x8
-    return averaged_classifier(image, x, num_classes, include_top, classifier_activation,
-                               f"densenet{depth}_k{growth_rate}_cifar")
+    model = averaged_classifier(image, x, num_classes, include_top, classifier_activation,
+                                f"densenet{depth}_k{growth_rate}_cifar")
+    return weighted(model, weights)
 
 
 class Dense:

@@ -4,6 +4,7 @@ from keras import layers
 
 from models.alexnet import LocalResponseNormalization
 from models.classifier import image_input, logits
+from models.weights import weighted
 
 # Filters of 1x1; 1x1 before 3x3, 3x3; 1x1 before 5x5, 5x5; 1x1 after pooling (Table 1).
 INCEPTIONS = {
@@ -17,7 +18,8 @@ LOSS_WEIGHTS = {"main": 1.0, "aux1": 0.3, "aux2": 0.3}
 
 
 def googlenet(input_shape=(224, 224, 3), num_classes=1000, *, batch_norm=False, auxiliary=False,
-              stem_strides=(2, 2, 2), dropout=None, include_top=True, classifier_activation=None):
+              stem_strides=(2, 2, 2), dropout=None, include_top=True, classifier_activation=None,
+              weights=None):
     """Three convolutions, nine inception modules, the mean over places, and one dense layer.
 
     Source: Szegedy et al. 2015, arXiv:1409.4842, section 5, Table 1 and Figure 3; the first weights,
@@ -40,6 +42,7 @@ def googlenet(input_shape=(224, 224, 3), num_classes=1000, *, batch_norm=False, 
     images maps of 8x8, 4x4 and 2x2 in stages 3, 4 and 5, where (2, 2, 2) leaves 4x4, 2x2 and 1x1. The
     weights are the same ones.
     dropout: of the averaged features; by default the paper's .4, with batch_norm torchvision's .2.
+    weights: a file, with batch_norm torchvision's too; see models.weighted.
     Layers are named after torchvision's modules, dots as underscores (inception3a_branch2_0_conv),
     but for the ends of stages and "logits".
     Raises ValueError for images too small: under 31x31 as published, 15x15 with batch_norm, and with
@@ -82,8 +85,9 @@ def googlenet(input_shape=(224, 224, 3), num_classes=1000, *, batch_norm=False, 
         x = layers.GlobalAveragePooling2D(name="features")(x)                      # (B, 1024)
         x = layers.Dropout((0.2 if batch_norm else 0.4) if dropout is None else dropout, name="dropout")(x)
         x = logits(x, num_classes, activation=classifier_activation)
-    return keras.Model(image, {"main": x, **outputs} if auxiliary else x,
-                       name="googlenet_bn" if batch_norm else "googlenet")
+    model = keras.Model(image, {"main": x, **outputs} if auxiliary else x,
+                        name="googlenet_bn" if batch_norm else "googlenet")
+    return weighted(model, weights)
 
 
 def inception(x, filters, convolved, largest, name, end=None):

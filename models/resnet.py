@@ -15,6 +15,7 @@ from models.normalised import (
     rectified,
     scaled_classifier,
 )
+from models.weights import weighted
 
 # Keras follows a graph by recursion, two calls for each block and six without shortcuts: for 1202 layers,
 # built or loaded, that is more than Python's 1,000.
@@ -25,7 +26,7 @@ VERSIONS = {"v1": "", "v1.5": "_v1_5", "v2": "_v2"}                 # and what t
 
 
 def resnet18(input_shape=(224, 224, 3), num_classes=1000, *, version="v1", include_top=True,
-             classifier_activation=None):
+             classifier_activation=None, weights=None):
     """The residual network of 18 layers, in blocks of two 3x3 convolutions; see resnet50.
 
     Parameters: 11,699,112, of which 11,689,512 trainable, as torchvision's; 1,814,073,344
@@ -33,21 +34,21 @@ def resnet18(input_shape=(224, 224, 3), num_classes=1000, *, version="v1", inclu
     version: "v1" and "v1.5" are the same network, for want of a 1x1 convolution to move the
     stride from. "v2" has the order of resnet50's v2.
     """
-    return imagenet_resnet(18, input_shape, num_classes, version, include_top, classifier_activation)
+    return imagenet_resnet(18, input_shape, num_classes, version, include_top, classifier_activation, weights)
 
 
 def resnet34(input_shape=(224, 224, 3), num_classes=1000, *, version="v1", include_top=True,
-             classifier_activation=None):
+             classifier_activation=None, weights=None):
     """The residual network of 34 layers, in blocks of two 3x3 convolutions; see resnet18.
 
     Parameters: 21,814,696, of which 21,797,672 trainable, as torchvision's; 3,663,761,408
     multiply-adds at 224x224. v2: 21,815,848 and 21,800,616; 3,143,536,640.
     """
-    return imagenet_resnet(34, input_shape, num_classes, version, include_top, classifier_activation)
+    return imagenet_resnet(34, input_shape, num_classes, version, include_top, classifier_activation, weights)
 
 
 def resnet50(input_shape=(224, 224, 3), num_classes=1000, *, version="v1", include_top=True,
-             classifier_activation=None):
+             classifier_activation=None, weights=None):
     """The residual network of 50 layers, in bottlenecks of 1x1, 3x3 and 1x1 convolutions.
 
     Source: He et al. 2016, arXiv:1512.03385, Table 1; v2: He et al. 2016, arXiv:1603.05027.
@@ -60,13 +61,14 @@ def resnet50(input_shape=(224, 224, 3), num_classes=1000, *, version="v1", inclu
         v2    25,613,800  25,568,360  3,482,255,360   normalisation and relu before each convolution,
                                                       the stride in a stage's last block; of
                                                       keras.applications
+    weights: "imagenet" for v1 and v2, or a file; see models.weighted.
     Raises ValueError for another version, a shape that is not three numbers, or too small an image.
     """
-    return imagenet_resnet(50, input_shape, num_classes, version, include_top, classifier_activation)
+    return imagenet_resnet(50, input_shape, num_classes, version, include_top, classifier_activation, weights)
 
 
 def resnet101(input_shape=(224, 224, 3), num_classes=1000, *, version="v1", include_top=True,
-              classifier_activation=None):
+              classifier_activation=None, weights=None):
     """The residual network of 101 layers; see resnet50.
 
     Parameters (total, trainable) and multiply-adds at 224x224:
@@ -74,11 +76,12 @@ def resnet101(input_shape=(224, 224, 3), num_classes=1000, *, version="v1", incl
         v1.5  44,654,504  44,549,160  7,801,405,440
         v2    44,675,560  44,577,896  7,194,476,544
     """
-    return imagenet_resnet(101, input_shape, num_classes, version, include_top, classifier_activation)
+    return imagenet_resnet(101, input_shape, num_classes, version, include_top,
+                           classifier_activation, weights)
 
 
 def resnet152(input_shape=(224, 224, 3), num_classes=1000, *, version="v1", include_top=True,
-              classifier_activation=None):
+              classifier_activation=None, weights=None):
     """The residual network of 152 layers; see resnet50.
 
     Parameters (total, trainable) and multiply-adds at 224x224:
@@ -86,26 +89,31 @@ def resnet152(input_shape=(224, 224, 3), num_classes=1000, *, version="v1", incl
         v1.5  60,344,232  60,192,808  11,513,626,624
         v2    60,380,648  60,236,904  10,906,697,728
     """
-    return imagenet_resnet(152, input_shape, num_classes, version, include_top, classifier_activation)
+    return imagenet_resnet(152, input_shape, num_classes, version, include_top,
+                           classifier_activation, weights)
 
 
-def plain18(input_shape=(224, 224, 3), num_classes=1000, *, include_top=True, classifier_activation=None):
+def plain18(input_shape=(224, 224, 3), num_classes=1000, *, include_top=True,
+            classifier_activation=None, weights=None):
     """resnet18 without its shortcuts, as the paper compares it (Table 2).
 
     Parameters: 11,523,496, of which 11,515,688 trainable; 1,794,805,760 multiply-adds at 224x224.
     """
-    return imagenet_resnet(18, input_shape, num_classes, "v1", include_top, classifier_activation, plain=True)
+    return imagenet_resnet(18, input_shape, num_classes, "v1", include_top, classifier_activation,
+                           weights, plain=True)
 
 
-def plain34(input_shape=(224, 224, 3), num_classes=1000, *, include_top=True, classifier_activation=None):
+def plain34(input_shape=(224, 224, 3), num_classes=1000, *, include_top=True,
+            classifier_activation=None, weights=None):
     """resnet34 without its shortcuts: deeper than plain18, and worse (Table 2, Figure 4).
 
     Parameters: 21,639,080, of which 21,623,848 trainable; 3,644,493,824 multiply-adds at 224x224.
     """
-    return imagenet_resnet(34, input_shape, num_classes, "v1", include_top, classifier_activation, plain=True)
+    return imagenet_resnet(34, input_shape, num_classes, "v1", include_top, classifier_activation,
+                           weights, plain=True)
 
 
-def imagenet_resnet(depth, input_shape, num_classes, version, include_top, classifier_activation,
+def imagenet_resnet(depth, input_shape, num_classes, version, include_top, classifier_activation, weights,
                     plain=False):
     if version not in VERSIONS:
         raise ValueError(f'version must be "v1", "v1.5" or "v2". Received: {version!r}')
@@ -134,11 +142,12 @@ def imagenet_resnet(depth, input_shape, num_classes, version, include_top, class
     if version == "v2":
         x = norm.relu(x, "stage4_bn", "stage4")
     name = f"{'plain' if plain else 'resnet'}{depth}{VERSIONS[version]}"
-    return averaged_classifier(image, x, num_classes, include_top, classifier_activation, name)
+    model = averaged_classifier(image, x, num_classes, include_top, classifier_activation, name)
+    return weighted(model, weights)
 
 
 def resnet_cifar(input_shape=(32, 32, 3), num_classes=10, *, depth=20, shortcut="A", version="v1",
-                 include_top=True, classifier_activation=None):
+                 include_top=True, classifier_activation=None, weights=None):
     """The residual networks for small images: three stages, of 16, 32 and 64 maps.
 
     Source: He et al. 2016, arXiv:1512.03385, section 4.2, Table 6; "preactivation": He et al.
@@ -167,19 +176,21 @@ def resnet_cifar(input_shape=(32, 32, 3), num_classes=10, *, depth=20, shortcut=
                          "plain_cifar is the network without shortcuts")
     check_depth(depth, 6 if version == "v1" else 9, 2, f" for version {version}")
     build = small_resnet if version == "v1" else small_bottleneck_resnet
-    return build(depth, input_shape, num_classes, shortcut if version == "v1" else version, include_top,
-                 classifier_activation)
+    model = build(depth, input_shape, num_classes, shortcut if version == "v1" else version, include_top,
+                  classifier_activation)
+    return weighted(model, weights)
 
 
 def plain_cifar(input_shape=(32, 32, 3), num_classes=10, *, depth=20, include_top=True,
-                classifier_activation=None):
+                classifier_activation=None, weights=None):
     """resnet_cifar without its shortcuts: deeper ones are harder to train (Figure 6, left).
 
     Parameters and multiply-adds are those of resnet_cifar with shortcut A, which adds none.
     Raises ValueError for a depth that is not 6n + 2, or too small an image.
     """
     check_depth(depth, 6, 2)
-    return small_resnet(depth, input_shape, num_classes, None, include_top, classifier_activation)
+    model = small_resnet(depth, input_shape, num_classes, None, include_top, classifier_activation)
+    return weighted(model, weights)
 
 
 def small_resnet(depth, input_shape, num_classes, shortcut, include_top, classifier_activation):
@@ -220,7 +231,7 @@ def small_bottleneck_resnet(depth, input_shape, num_classes, version, include_to
 
 
 def resnet9(input_shape=(32, 32, 3), num_classes=10, *, widths=(64, 128, 256, 512), include_top=True,
-            classifier_activation=None):
+            classifier_activation=None, weights=None):
     """The residual network of nine layers that was trained to 94 % on CIFAR-10 in 79 seconds.
 
     Source: David Page 2018, How to train your ResNet, and github.com/davidcpage/cifar10-fast.
@@ -244,7 +255,8 @@ def resnet9(input_shape=(32, 32, 3), num_classes=10, *, widths=(64, 128, 256, 51
                 y = convolution(y, width, 3, name=f"{name}_block0_conv{index}")
                 y = TORCH.relu(y, f"{name}_block0_bn{index}", f"{name}_block0_relu{index}")
             x = layers.Add(name=name)([x, y])
-    return scaled_classifier(image, x, num_classes, 0.125, include_top, classifier_activation, "resnet9")
+    model = scaled_classifier(image, x, num_classes, 0.125, include_top, classifier_activation, "resnet9")
+    return weighted(model, weights)
 
 
 def residual_block(x, widths, sizes, strides, norm, *, biases=False, shortcut, name, end):

@@ -3,6 +3,7 @@ import keras
 from keras import layers
 
 from models.classifier import flattened, image_input, logits
+from models.weights import weighted
 
 FILTERS = (64, 128, 256, 512, 512)
 CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
@@ -43,7 +44,7 @@ def vgg19(input_shape=(224, 224, 3), num_classes=1000, **options):
 
 def vgg(input_shape=(224, 224, 3), num_classes=1000, *, depth=16, batch_norm=False, pooling="flatten",
         hidden=(4096, 4096), dropout=0.5, kernel_initializer="glorot_uniform", include_top=True,
-        classifier_activation=None):
+        classifier_activation=None, weights=None):
     """Five stages of one to four 3x3 convolutions and 2x2 max-pooling, then dense layers.
 
     Source: Simonyan and Zisserman 2015, arXiv:1409.1556, Table 1 (A, B, D and E for depth 11, 13,
@@ -61,6 +62,7 @@ def vgg(input_shape=(224, 224, 3), num_classes=1000, *, depth=16, batch_norm=Fal
     A layer for each of torchvision's modules, in its order, and the layers of keras.applications,
     whose activations are no layers of their own; of torchvision's first dense layer the rows are
     in another order (see classifier.flattened).
+    weights: "imagenet" for VGG-16 and 19 without batch_norm, or a file; see models.weighted.
     Raises ValueError for images under 32x32, or another depth or pooling.
     """
     if depth not in CONVOLUTIONS:
@@ -84,4 +86,4 @@ def vgg(input_shape=(224, 224, 3), num_classes=1000, *, depth=16, batch_norm=Fal
             x = layers.ReLU(name=f"hidden{index}_relu")(x)
             x = layers.Dropout(dropout, name=f"hidden{index}_dropout")(x)
         x = logits(x, num_classes, activation=classifier_activation)
-    return keras.Model(image, x, name=f"vgg{depth}{'_bn' if batch_norm else ''}")
+    return weighted(keras.Model(image, x, name=f"vgg{depth}{'_bn' if batch_norm else ''}"), weights)

@@ -2,9 +2,10 @@
 import importlib.util
 import json
 
+import keras
 import pytest
 
-from benchmarks import distortions, run_time, scaling, search, small_steps, time_to_99
+from benchmarks import build_time, distortions, run_time, scaling, search, small_steps, time_to_99
 
 TORCH = importlib.util.find_spec("torch") is not None
 
@@ -112,3 +113,23 @@ def test_distortions(monkeypatch, tmp_path):
 def test_the_fastest_of_all_numbers_of_threads():
     medians = {"elastic, 1": 3.0, "elastic, 2": 5.0, "elastic_more, 1": 9.0}
     assert distortions.fastest(medians, "elastic") == 5.0 and distortions.fastest(medians, "other") == 0
+
+
+def test_build_time(monkeypatch, tmp_path):
+    built = []
+    contenders = {name: lambda name=name: built.append(name) for name in ("ours", "keras")}
+    monkeypatch.setattr(build_time, "builders", lambda: {"tiny": contenders})
+    monkeypatch.setattr(build_time, "seconds", lambda build: build() or {
+        "processor": 2.0 if built[-1] == "ours" else 3.0, "wall": 4.0})
+    report = build_time.main(["--repeats", "2", "--out", str(tmp_path / "out.json")])
+    assert built == ["ours", "keras"] + ["ours", "keras", "keras", "ours"]          # once each, then in turn
+    assert json.loads((tmp_path / "out.json").read_text()) == report
+    assert report["median"]["tiny"] == {"ours, processor": 2.0, "ours, wall": 4.0, "keras, processor": 3.0,
+                                        "keras, wall": 4.0, "keras_over_ours": 1.5}
+
+
+def test_both_contenders_build_the_same_network():
+    for contenders in build_time.builders().values():
+        with keras.StatelessScope(initialize_variables=False):
+            ours, theirs = (build().count_params() for build in contenders.values())
+        assert ours == theirs > 20_000_000

@@ -1,9 +1,9 @@
 """What the tests of every builder ask of its models, once."""
-import math
-
 import keras
 import numpy as np
 import tensorflow as tf
+
+from models import complexity
 
 
 def without_weights(builder, **arguments):
@@ -14,11 +14,8 @@ def without_weights(builder, **arguments):
 
 def counts(model):
     """(parameters, trainable ones, multiply-adds of convolutions and dense layers per image)."""
-    multiply_adds = sum(math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
-                        for layer in model.layers
-                        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)))
-    return (model.count_params(), sum(math.prod(weight.shape) for weight in model.trainable_weights),
-            multiply_adds)
+    counted = complexity(model)
+    return counted.parameters, counted.trainable_parameters, counted.multiply_adds
 
 
 def images_for(model, count=4):

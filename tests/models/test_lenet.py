@@ -56,13 +56,8 @@ def test_published_numbers_of_connections():
     assert connections(models.lenet1()) == 98_442
 
 
-def multiply_adds(model):
-    return sum(int(np.prod(layer.output.shape[1:-1])) * int(np.prod(layer.kernel.shape))
-               for layer in model.layers if isinstance(layer, keras.layers.Dense | keras.layers.Conv2D))
-
-
 def test_maps_have_the_published_sizes():
-    assert multiply_adds(models.modern_lenet5()) == 416_520
+    assert models.complexity(models.modern_lenet5()).multiply_adds == 416_520
     assert [layer.output.shape[1] for layer in models.mcdnn_column().layers[:4]] == [26, 13, 9, 3]
     assert [layer.output.shape[1] for layer in models.simard_convnet().layers[:2]] == [13, 5]
     assert [layer.output.shape[1:] for layer in models.lenet5().layers[:6:3]] == [(28, 28, 6), (10, 10, 16)]
@@ -153,7 +148,7 @@ def test_normalised_convnet():
     norms = 4 * 2 * (32 + 64 + 128)
     assert model.count_params() == kernels + norms + 1_290 == 289_066
     assert sum(int(np.prod(weight.shape)) for weight in model.non_trainable_weights) == 896
-    assert multiply_adds(model) == 21_429_632
+    assert models.complexity(model).multiply_adds == 21_429_632
     assert models.normalised_convnet(normalised=False).count_params() == kernels + norms // 4 + 1_290
     assert models.normalised_convnet((12, 12, 1)).output_shape == (None, 10)
 

@@ -1,4 +1,4 @@
-"""Residual and dense networks give on JAX and PyTorch what they give here; each needs a process of its own."""
+"""Residual and dense networks give on JAX and PyTorch what they give here; each in a process of its own."""
 import importlib.util
 import os
 import subprocess
@@ -40,7 +40,8 @@ models.set_whitening(fresh, images)
 fresh.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
 before = fresh.get_weights()
 fresh.fit(images, np.arange(16) % 5, verbose=0)
-assert sum((a != b).any() for a, b in zip(before, fresh.get_weights())) == len(before) - 1   # but the whitening
+changed = sum((a != b).any() for a, b in zip(before, fresh.get_weights()))
+assert changed == len(before) - 1                      # all but the whitening
 """
 
 
