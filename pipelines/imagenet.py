@@ -44,9 +44,9 @@ def folder(source, name):
     """The folder train or val below source. Raises FileNotFoundError where there is none."""
     path = Path(source) / name
     if not path.is_dir():
-        raise FileNotFoundError(f"{source} has no folder {name}. ImageNet is expected as {source}/train/CLASS/"
-                                f"*.JPEG and {source}/val/CLASS/*.JPEG, the validation images too in a "
-                                "directory per class")
+        raise FileNotFoundError(f"{source} has no folder {name}. ImageNet is expected as "
+                                f"{source}/train/CLASS/*.JPEG and {source}/val/CLASS/*.JPEG, the "
+                                "validation images too in a directory per class")
     return path
 
 

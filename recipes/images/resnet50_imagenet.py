@@ -13,26 +13,30 @@ Departs    Weight decay is decoupled: ten times torchvision's number, as momentu
            class validate; the published validation images are the test set, looked at once.
 """
 import dataclasses
+import functools
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from models import resnet18, resnet50
+from models import resnet18, resnet50, resnet_cifar
 from pipelines import digit_files, imagenet
 from pipelines.files import CentreCrop, RandomResizedCrop
 from pipelines.mixing import Cutmix, Mixup, OneOf
 from training import launch
 from training.objectives import Accuracy, CrossEntropy
 
-NETWORKS = {"resnet18": resnet18, "resnet50": resnet50}
+NETWORKS = {"resnet18": functools.partial(resnet18, version="v1.5"),
+            "resnet50": functools.partial(resnet50, version="v1.5"),
+            "small": functools.partial(resnet_cifar, depth=8)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     data: str = "imagenet"       # the folder that holds train and val; digits: generated files, no download
-    network: str = "resnet50"    # or resnet18; the stride is in the 3x3 convolution (v1.5)
-    train_size: int = 176        # pixels of a training crop: less than in the test, where objects look smaller
+    network: str = "resnet50"    # with its strides in the 3x3 convolutions (v1.5); or resnet18, or small
+    train_size: int = 176        # pixels of a training crop, where objects look larger than in the test
+    smallest_crop: float = 0.08  # least part of an image's area in a training crop
     size: int = 224              # pixels of an evaluation crop
     share: float = 224 / 232     # of the shorter side that an evaluation crop spans
     crops: int = 1               # of a test image; 10: corners and middle, also mirrored, averaged
@@ -52,19 +56,20 @@ class Config:
 
 NAMED = {
     "he": Config(train_size=224, share=224 / 256, epochs=90, batch_size=256, learning_rate=0.1,
-                 schedule="steps", warm_up=0, weight_decay=1e-3, decay_kernels_alone=False, label_smoothing=0.0, mixup=0.0,
-                 cutmix=0.0),
+                 schedule="steps", warm_up=0, weight_decay=1e-3, decay_kernels_alone=False,
+                 label_smoothing=0.0, mixup=0.0, cutmix=0.0),
     "torchvision": Config(epochs=600, weight_decay=2e-4),
 }
 PUBLISHED = {"he": 76.13, "torchvision": 80.858}
-SMOKE = Config(data="digits", network="resnet18", train_size=32, size=32, share=1.0, epochs=8, batch_size=20,
-               learning_rate=0.05, warm_up=1, crops=10)
+SMOKE = Config(data="digits", network="small", train_size=32, smallest_crop=0.7, size=32, share=1.0,
+               epochs=16, batch_size=20, learning_rate=0.1, warm_up=1, label_smoothing=0.0, cutmix=0.0,
+               crops=10)
 
 
 def compiled_model(config, data):
     if config.network not in NETWORKS:
         raise ValueError(f"network must be one of {', '.join(NETWORKS)}. Received: {config.network}")
-    model = NETWORKS[config.network]((None, None, 3), data.num_classes, version="v1.5")
+    model = NETWORKS[config.network]((None, None, 3), data.num_classes)
     optimizer = keras.optimizers.SGD(rate(config, data.train.batches_per_epoch), momentum=0.9, nesterov=True,
                                      weight_decay=config.weight_decay)
     if config.decay_kernels_alone:
@@ -98,12 +103,12 @@ def main(config, run):
         raise ValueError(f"crops must be 1 or 10. Received: {config.crops}")
     source = config.data
     if source == "digits":
-        source = digit_files.write(run.output / "images", train=15, val=5)
+        source = digit_files.write(run.output / "images", train=24, val=5)
     classes = len([path for path in imagenet.folder(source, "train").iterdir() if path.is_dir()])
     data = imagenet.load(
         source, config.batch_size, size=config.size, seed=run.seed, fold=run.fold, jitter=config.jitter,
-        pca=config.pca, crop=RandomResizedCrop(config.train_size), mix=mixing(config, classes),
-        evaluation_crop=CentreCrop(config.size, config.share))
+        pca=config.pca, crop=RandomResizedCrop(config.train_size, (config.smallest_crop, 1.0)),
+        mix=mixing(config, classes), evaluation_crop=CentreCrop(config.size, config.share))
     with run.scope():
         model = compiled_model(config, data)
     history = run.fit(model, data.train, data.validation, epochs=config.epochs)
