@@ -31,8 +31,9 @@ def same_layers(model, reference):
             np.testing.assert_allclose(value, wanted, rtol=1e-3, atol=1e-3)
 
 
-def of_torchvision(model, reference, torch_name):
-    """Gives a model the weights of a PyTorch module, whose name for each layer torch_name tells."""
+def same_as_torchvision(model, reference, torch_name):
+    """Moves the weights of a PyTorch module, whose name for each layer torch_name tells: same logits."""
+    import torch
     values, used = {name: value.numpy().copy() for name, value in reference.state_dict().items()}, set()
     for layer in model.layers:
         if layer.weights:
@@ -43,3 +44,10 @@ def of_torchvision(model, reference, torch_name):
                 parts["weight"] = np.moveaxis(parts["weight"], (0, 1), (-1, -2))
             layer.set_weights(list(parts.values()))
     assert used == {name for name in values if not name.endswith("num_batches_tracked")}
+    images = images_for(model, 2)
+    for training in (False, True):
+        reference.train(training)
+        with torch.no_grad():
+            expected = reference(torch.from_numpy(images.transpose(0, 3, 1, 2))).numpy()
+        logits = model(images, training=training)
+        np.testing.assert_allclose(logits, expected, atol=1e-3 if training else 1e-4)

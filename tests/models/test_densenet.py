@@ -4,7 +4,7 @@ import importlib.util
 import keras
 import numpy as np
 import pytest
-from references import filled, of_torchvision, same_layers
+from references import filled, same_as_torchvision, same_layers
 from soundness import counts, every_weight_gets_a_gradient, images_for, saves_and_loads, without_weights
 
 from models import densenet121, densenet161, densenet169, densenet201, densenet264, densenet_cifar
@@ -123,14 +123,7 @@ def test_weights_of_torchvision_give_the_same_logits():
     torch.manual_seed(0)
     reference = torchvision.models.densenet121(num_classes=11)
     model = densenet121((64, 64, 3), 11, reference="torchvision")
-    of_torchvision(model, reference, torch_name)
-    images = images_for(model, 2)
-    for training in (False, True):
-        reference.train(training)
-        with torch.no_grad():
-            expected = reference(torch.from_numpy(images.transpose(0, 3, 1, 2))).numpy()
-        logits = model(images, training=training)
-        np.testing.assert_allclose(logits, expected, atol=1e-3 if training else 1e-4)
+    same_as_torchvision(model, reference, torch_name)
 
 
 def torch_name(name):
