@@ -49,7 +49,7 @@ class Config:
     test_episodes: int = 400
 
 
-LAKE = Config(protocol="lake", side=35, filters=(32, 64, 128, 256), alphabets=3, distorted=True, updates=5_000)
+LAKE = Config(protocol="lake", side=35, filters=(32, 64, 128, 128), alphabets=3, distorted=True, updates=5_000)
 SIAMESE = Config(method="siamese", protocol="lake", filters=(32, 64, 128), turned=False, distorted=True,
                  learning_rate=1e-3, updates=6_000)
 NAMED = {
@@ -197,38 +197,43 @@ def main(config, run):
         metrics["test_accuracy"] = metrics[f"accuracy_20_way_{config.shot}_shot"]
         metrics["nearest_pixels_accuracy"] = run.evaluate(nearest_pixels(data.test.input_shape), trials(
             vinyals, config.shot, config.test_episodes, turned=config.turned))["test_accuracy"]
-    draw_episodes(run, named, runs.dataset(1) if runs is not None else alike.dataset())
+    draw_episodes(run, named, (runs if runs is not None and config.protocol == "lake" else alike).dataset())
     return metrics
 
 
-def draw_episodes(run, model, episodes, rows=5):
-    """Queries beside the support they are compared with: some answered rightly, and wrongly where any are."""
+def draw_episodes(run, model, episodes, rows=6):
+    """Queries beside the support they are compared with: some answered rightly, and wrongly where any are.
+
+    episodes: of (inputs, labels); at most one query of each kind is taken from an episode.
+    """
     import matplotlib.pyplot as plt
     right, wrong = [], []
-    for (support, queries), labels in episodes:
-        answers = ops.convert_to_numpy(ops.argmax(model((support, queries), training=False), axis=2))
-        for b, q in np.ndindex(answers.shape):
-            kept = right if answers[b, q] == labels[b, q] else wrong
-            if len(kept) < rows and q % 4 == len(kept) % 4:                      # not all of one character
-                kept.append((np.asarray(queries[b, q, ..., 0]), np.asarray(support[b, :, 0, ..., 0]),
-                             int(labels[b, q]), int(answers[b, q])))
+    for (support, queries), labels in episodes.unbatch():
+        answers = np.asarray(ops.argmax(model((support[None], queries[None]), training=False)[0], axis=1))
+        labels = np.asarray(labels)
+        for kept, found in ((right, np.flatnonzero(answers == labels)),
+                            (wrong, np.flatnonzero(answers != labels))):
+            if len(found) and len(kept) < rows:
+                one = found[len(kept) * 7 % len(found)]                     # not always the first character
+                kept.append((queries[one], support[:, 0], labels[one], answers[one]))
         if len(right) == len(wrong) == rows:
             break
-    shown = right + wrong
-    way = len(shown[0][1])
-    figure, axes = plt.subplots(figsize=(0.55 * (way + 2), 0.62 * len(shown) + 0.8), layout="constrained")
-    for row, (query, support, label, answer) in enumerate(shown):
-        for column, picture in [(-1.5, query), *enumerate(support)]:
-            axes.imshow(1 - picture, cmap="gray", vmin=0, vmax=1,
-                        extent=(column + 0.05, column + 0.95, row + 0.95, row + 0.05))
+    shown, side, way = right + wrong, support.shape[2], len(support)
+    cell = side + max(2, side // 10)
+    canvas = np.ones((len(shown) * cell, (way + 2) * cell))
+    figure, axes = plt.subplots(figsize=(0.5 * (way + 2), 0.5 * len(shown) + 0.9), layout="constrained")
+    for row, (query, known, label, answer) in enumerate(shown):
+        for column, picture in ((0, query), *enumerate(known, 2)):
+            place = (slice(row * cell, row * cell + side), slice(column * cell, column * cell + side))
+            canvas[place] = 1 - np.asarray(picture)[..., 0]
         for column, colour in ((label, "#009E73"), *([(answer, "#D55E00")] if answer != label else [])):
-            axes.add_patch(plt.Rectangle((column + 0.02, row + 0.02), 0.96, 0.96, fill=False, linewidth=2.5,
-                                         edgecolor=colour))
-    axes.set(xlim=(-1.7, way + 0.1), ylim=(len(shown) + 0.1, -0.1), xticks=[-1, way / 2], yticks=[],
-             xticklabels=["query", "which of these? green: the same character; orange: the network's "
-                                   "answer where it is wrong"])
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labelsize=12)
+            axes.add_patch(plt.Rectangle(((column + 2) * cell - 1.5, row * cell - 1.5), side + 2, side + 2,
+                                         fill=False, linewidth=2, edgecolor=colour))
+    axes.imshow(canvas, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set(xlim=(-3, canvas.shape[1] + 1), ylim=(canvas.shape[0] + 1, -3))
+    axes.set_axis_off()
+    axes.set_title("Left: the query; then what it is compared with.\n"
+                   "Green: the same character; orange: the answer where it is wrong.", fontsize=11)
     figure.savefig(run.figure("episodes"), dpi=120)
     plt.close(figure)
 
