@@ -144,14 +144,14 @@ def smaller(ink, side):
 
 
 def strokes(alphabets=12, characters=10, drawings=8, *, side=28):
-    """Characters generated from curves: of each alphabet so many, drawn so often. The same ones each time.
+    """Characters generated from curves, so many of each alphabet, drawn so often; the same ones each time.
 
     A character is two to four curves, each bent once; the curves of an alphabet are alike in length
     and bend. A drawing moves their ends a little and turns, scales and shifts the whole.
     """
     random = np.random.default_rng(0)
     along = np.linspace(0, 1, 24)[:, None]
-    bend = np.concatenate([(1 - along) ** 2, 2 * along * (1 - along), along ** 2], axis=1)    # Bézier, (24, 3)
+    bend = np.concatenate([(1 - along) ** 2, 2 * along * (1 - along), along ** 2], axis=1)   # Bézier: (24, 3)
     pixels = (np.arange(side) + 0.5) / side * 2 - 1
     images = np.empty((alphabets * characters, drawings, side, side, 1), np.uint8)
     for row in range(alphabets * characters):
@@ -313,7 +313,7 @@ class FirstEpisodes:
         return np.tile(np.repeat(np.arange(self.stream.way), self.stream.queries), (self.count, 1))
 
     def dataset(self, batch_size=None):
-        """A tf.data.Dataset of (inputs, labels), in order, by the batches of the stream whatever batch_size."""
+        """A tf.data.Dataset of (inputs, labels), in order, in the stream's own batches."""
         return tf.data.Dataset.range(self.count // self.stream.batch_size).map(self.stream.batch).prefetch(2)
 
 
@@ -364,7 +364,8 @@ class Pairs:
 
     def drawn(self, i):
         """Places of both images among all, int64 (B,) each, and int64 (B,), 1 where of one character."""
-        numbers = tf.random.stateless_uniform([5, self.batch_size], tf.stack([tf.constant(self.seed, tf.int64), i]))
+        seed = tf.stack([tf.constant(self.seed, tf.int64), i])
+        numbers = tf.random.stateless_uniform([5, self.batch_size], seed)
 
         def below(row, limit):
             limit = tf.cast(limit, tf.int64)

@@ -49,7 +49,8 @@ class Config:
     test_episodes: int = 400
 
 
-LAKE = Config(protocol="lake", side=35, filters=(32, 64, 128, 128), alphabets=3, distorted=True, updates=5_000)
+LAKE = Config(protocol="lake", side=35, filters=(32, 64, 128, 128), alphabets=3, distorted=True,
+              updates=5_000)
 SIAMESE = Config(method="siamese", protocol="lake", filters=(32, 64, 128), turned=False, distorted=True,
                  learning_rate=1e-3, updates=6_000)
 NAMED = {
