@@ -165,6 +165,9 @@ def trials(characters, shot, count, *, way=20, alphabets=0, turned=False):
 
 
 def main(config, run):
+    if config.runs and config.protocol != "lake":
+        raise ValueError("Lake's runs show characters that Vinyals' split learns from: take --protocol lake, "
+                         f"or no --runs. Received: protocol={config.protocol}, runs={config.runs}")
     data = omniglot.load(config.data, config.protocol, side=config.side)
     runs = omniglot.lake_runs(config.runs, side=config.side) if config.runs else None
     train, validation = streams(config, data, run.seed)
@@ -186,7 +189,7 @@ def main(config, run):
             metrics[f"accuracy_{way}_way_{shot}_shot"] = run.evaluate(named, episodes)["test_accuracy"]
     alike = trials(data.test, 1, config.test_episodes // 4 or 1, alphabets=1)
     metrics["within_alphabet_accuracy"] = run.evaluate(named, alike)["test_accuracy"]
-    if runs is not None and config.protocol == "lake":
+    if runs is not None:
         metrics["test_accuracy"] = run.evaluate(named, runs)["test_accuracy"]
         pixels = omniglot.lake_runs(config.runs, side=omniglot.SIDE)             # as published: at full size
         metrics["nearest_pixels_accuracy"] = run.evaluate(
@@ -198,7 +201,7 @@ def main(config, run):
         metrics["test_accuracy"] = metrics[f"accuracy_20_way_{config.shot}_shot"]
         metrics["nearest_pixels_accuracy"] = run.evaluate(nearest_pixels(data.test.input_shape), trials(
             vinyals, config.shot, config.test_episodes, turned=config.turned))["test_accuracy"]
-    draw_episodes(run, named, (runs if runs is not None and config.protocol == "lake" else alike).dataset())
+    draw_episodes(run, named, (runs or alike).dataset())
     return metrics
 
 

@@ -27,14 +27,12 @@ SIAMESE = dataclasses.replace(SMOKE, method="siamese", protocol="lake", side=20,
                               learning_rate=3e-3, updates=120, validate_every=40)
 
 
-@pytest.mark.parametrize("config", [SMOKE, SIAMESE], ids=["prototypical", "siamese"])
-def test_smoke_learns(config, tmp_path, drawn):
+@pytest.mark.parametrize(("config", "least"), [(SMOKE, 0.7), (SIAMESE, 0.3)], ids=["prototypical", "siamese"])
+def test_smoke_learns(config, least, tmp_path, drawn):
     metrics = main(config, Run(tmp_path / "run", config=config))
-    chance = 1 / 10 if config.protocol == "lake" else 1 / 20
-    named = "within_alphabet_accuracy" if config.protocol == "lake" else "test_accuracy"
-    assert metrics[named] > 5 * chance
-    assert metrics["accuracy_5_way_1_shot"] > metrics["accuracy_20_way_1_shot"] > 5 / 20
-    assert ("test_accuracy" in metrics) == (config.protocol == "vinyals")       # only his runs are Lake's
+    assert metrics["within_alphabet_accuracy"] > least                               # of 10: chance is .1
+    assert metrics["accuracy_5_way_1_shot"] > metrics["accuracy_20_way_1_shot"] > least          # chance: .05
+    assert ("test_accuracy" in metrics) == (config.protocol == "vinyals")       # Lake's needs his own runs
     drawn(tmp_path / "run", "episodes")
     network = keras.saving.load_model(tmp_path / "run" / "model.keras")
     again = judge(config, network)
@@ -100,6 +98,12 @@ def test_the_corners_of_the_search_build():
         assert model(inputs).shape == (*labels.shape, 4) and network.built
         built.add(config)
     assert len(built) == 2
+
+
+def test_lakes_runs_are_not_for_a_network_that_learned_from_their_characters(tmp_path):
+    config = dataclasses.replace(SMOKE, runs="all_runs.zip")
+    with pytest.raises(ValueError, match="take --protocol lake"):
+        main(config, Run(tmp_path / "run", config=config))
 
 
 def test_a_trial_of_a_search_sees_no_test_set(tmp_path, monkeypatch):
