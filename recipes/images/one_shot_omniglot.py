@@ -9,7 +9,8 @@ Published  96.0 (Vinyals' split, 20-way 1-shot), 98.9 % (5-shot), both prototypi
 Departs    Adam along a cosine of far fewer episodes; pooling before normalisation. 172 characters, Snell's
            validation alphabets, choose the epoch and are not learned from in the end. lake is a
            prototypical network, wider and on 35x35 pixels, beside Koch's figure: it learns from
-           alphabets of 20 characters, turned and distorted. siamese is a twin network small enough for
+           alphabets of 20 characters, turned and distorted, and is tested on the mean features of seven
+           views of each image. siamese is a twin network small enough for
            two cores, with batch normalisation and Adam; koch has the paper's layers and first weights,
            but Adam, no layer-wise rates, penalties or momenta, and its pairs drawn anew forever.
 """
@@ -46,11 +47,12 @@ class Config:
     learning_rate: float = 2e-3
     updates: int = 4_000         # episodes, or batches of pairs
     validate_every: int = 200    # updates
+    views: bool = False          # tested on the mean features of seven affine views of each image
     test_episodes: int = 400
 
 
 LAKE = Config(protocol="lake", side=35, filters=(32, 64, 128, 128), alphabets=3, distorted=True,
-              updates=5_000)
+              updates=5_000, views=True)
 SIAMESE = Config(method="siamese", protocol="lake", filters=(32, 64, 128), turned=False, distorted=True,
                  learning_rate=1e-3, updates=6_000)
 NAMED = {
@@ -67,26 +69,44 @@ SMOKE = Config(data="strokes", filters=(8, 16, 16), way=10, queries=2, updates=6
                test_episodes=10)
 
 
+# Of a character as it is, turned and leaning (degrees), and smaller and larger: our choice.
+VIEWS = ((0, 0, 1), (8, 0, 1), (-8, 0, 1), (0, 10, 1), (0, -10, 1), (0, 0, 0.9), (0, 0, 1.1))
+
+
 class EpisodeClassifier(keras.Model):
     """Names an episode's queries by comparing their features with those of the support.
 
     (support (B, way, shot, H, W, 1), queries (B, Q, H, W, 1)) -> (B, Q, way) logits. All weights
     are the network's: nothing is learned from the support but its features.
+    views: of VIEWS, over which the features of an image are averaged.
     """
 
-    def __init__(self, network, compare):
+    def __init__(self, network, compare, views=VIEWS[:1]):
         super().__init__(name="episode_classifier")
-        self.network, self.compare = network, compare
+        self.network, self.compare, self.views = network, compare, views
 
     def call(self, inputs, training=None):
         support, queries = inputs
         shape, asked = ops.shape(support), ops.shape(queries)[:2]
         images = ops.concatenate([ops.reshape(support, (-1, *shape[3:])),      # normalised as one batch
                                   ops.reshape(queries, (-1, *shape[3:]))], axis=0)
-        features = self.network(images, training=training)
+        features = sum(self.network(viewed(images, *view), training=training) for view in self.views)
+        features = features / len(self.views)
         count = shape[0] * shape[1] * shape[2]
         return self.compare(ops.reshape(features[count:], (*asked, -1)),             # (B, Q, D)
                             ops.reshape(features[:count], (*shape[:3], -1)))         # (B, way, shot, D)
+
+
+def viewed(images, turn, lean, scale):
+    """Images (N, H, W, C) turned, sheared and scaled about their centre; black moves in."""
+    if (turn, lean, scale) == VIEWS[0]:
+        return images
+    angle, slope = np.radians(turn), np.tan(np.radians(lean))
+    matrix = np.array([[1, slope], [0, 1]]) @ [[np.cos(angle), -np.sin(angle)],
+                                               [np.sin(angle), np.cos(angle)]] / scale
+    centre = (np.array([images.shape[2], images.shape[1]]) - 1) / 2                  # right, down
+    rows = np.concatenate([matrix, (centre - matrix @ centre)[:, None]], axis=1)
+    return ops.image.affine_transform(images, np.float32([*rows.reshape(-1), 0, 0]))
 
 
 def minus_squared_distances(asked, shown):
@@ -126,9 +146,10 @@ def compiled_model(config, data):
 def judge(config, network):
     """The trained network as an EpisodeClassifier, by which both methods are measured alike."""
     if config.method == "siamese":
-        model = EpisodeClassifier(network.get_layer("twin"), verification(network.get_layer("logits")))
+        network, compare = network.get_layer("twin"), verification(network.get_layer("logits"))
     else:
-        model = EpisodeClassifier(network, minus_squared_distances)
+        compare = minus_squared_distances
+    model = EpisodeClassifier(network, compare, VIEWS if config.views else VIEWS[:1])
     model.compile(metrics=["accuracy"], loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return model
 

@@ -10,6 +10,7 @@ from recipes.images.one_shot_omniglot import (
     NAMED,
     PUBLISHED,
     SMOKE,
+    VIEWS,
     EpisodeClassifier,
     compiled_model,
     judge,
@@ -18,6 +19,7 @@ from recipes.images.one_shot_omniglot import (
     nearest_pixels,
     trials,
     verification,
+    viewed,
 )
 from training import Run
 from tuning import spaces
@@ -59,6 +61,19 @@ def test_a_trial_of_the_siamese_network_is_that_of_its_pairs():
     for b, q, character in np.ndindex(2, 4, 3):
         pairs = [queries[b, [q, q]], support[b, character]]
         np.testing.assert_allclose(logits[b, q, character], np.mean(network(pairs)), rtol=1e-4, atol=1e-6)
+
+
+def test_views_are_turned_about_the_centre_and_average_the_features():
+    images = np.random.default_rng(0).random((3, 9, 9, 1), np.float32)
+    np.testing.assert_allclose(viewed(images, 90, 0, 1), np.rot90(images, axes=(1, 2)), atol=1e-4)
+    np.testing.assert_allclose(viewed(images, 0, 45, 1)[:, 4], images[:, 4], atol=1e-4)
+    np.testing.assert_allclose(viewed(images, 0, 0, 2)[:, ::2, ::2], images[:, 2:7, 2:7], atol=1e-4)
+    pixels = keras.layers.Flatten()
+    model = EpisodeClassifier(pixels, minus_squared_distances, VIEWS)
+    support, queries = images[None, :2, None], images[None, 2:]
+    means = np.mean([np.reshape(viewed(images, *view), (3, -1)) for view in VIEWS], axis=0)
+    expected = -((means[2] - means[:2]) ** 2).sum(axis=1)
+    np.testing.assert_allclose(model((support, queries))[0, 0], expected, rtol=1e-4)
 
 
 def test_the_nearest_pixels_are_by_the_cosine():
