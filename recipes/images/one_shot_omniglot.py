@@ -10,9 +10,9 @@ Departs    Adam along a cosine of far fewer episodes; pooling before normalisati
            validation alphabets, choose the epoch and are not learned from in the end. lake is a
            prototypical network, wider and on 35x35 pixels, beside Koch's figure: it learns from
            alphabets of 20 characters, turned and distorted, and is tested on the mean features of seven
-           views of each image. siamese is a twin network small enough for
-           two cores, with batch normalisation and Adam; koch has the paper's layers and first weights,
-           but Adam, no layer-wise rates, penalties or momenta, and its pairs drawn anew forever.
+           views of each image. siamese is a twin network small enough for two cores, with batch
+           normalisation and Adam; koch has the paper's layers and first weights, but Adam, no layer-wise
+           rates, penalties or momenta, and its pairs drawn anew forever.
 """
 import dataclasses
 from typing import Literal
