@@ -28,6 +28,7 @@ if not (sys.argv[:1] == ["-m"] and ("-m", "models") in zip(sys.orig_argv, sys.or
     from models.inputs import on_images
     from models.lenet import lenet1, lenet5, modern_lenet5, scaled_tanh
     from models.mlp import mlp
+    from models.one_shot import prototypical, siamese
     from models.perceptron import mcculloch_pitts, threshold_perceptron
     from models.resnet import (
         plain18,
@@ -48,6 +49,6 @@ __all__ = ["airbench94", "alexnet", "alexnet_owt", "catalog", "complexity", "dec
            "densenet121", "densenet161", "densenet169", "densenet201", "densenet264", "densenet_cifar",
            "fast_convnet", "features", "googlenet", "lenet1", "lenet5", "mcculloch_pitts", "mcdnn_column",
            "mlp", "modern_lenet5", "nielsen_convnet", "normalised_convnet", "on_images", "plain18",
-           "plain34", "plain_cifar", "preprocess", "resnet9", "resnet18", "resnet34", "resnet50", "resnet101",
-           "resnet152", "resnet_cifar", "scaled_tanh", "set_whitening", "simard_convnet",
+           "plain34", "plain_cifar", "preprocess", "prototypical", "resnet9", "resnet18", "resnet34", "resnet50", "resnet101",
+           "resnet152", "resnet_cifar", "scaled_tanh", "set_whitening", "siamese", "simard_convnet",
            "threshold_perceptron", "vgg", "vgg11", "vgg13", "vgg16", "vgg19", "weighted"]

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 AFFINE = 3                       # pairs of random numbers of an image before those of the elastic field
+COINS = 2 ** 24                  # the pair where those numbers begin that decide what happens at all
 GOLDEN = 0x9E3779B9              # 2^32 / golden ratio: multiples of it are spread evenly
 
 
@@ -132,10 +133,11 @@ class Distortion:
     scale     of the factors along the two axes, drawn one by one: 0.15 for 0.85 to 1.15.
     shift     pixels, along each axis.
     sigma     of the elastic field's Gaussian, in pixels.   alpha: its factor; 0 for no field.
+    probability  with which rotation, shear, each scale and each shift happen at all, one by one.
     gentle    labels, if any, whose rotation and shear are halved: 1 and 7, which become each
               other when they lean (Cirešan et al. 2010). Then called with labels, int64 (B,).
     Raises ValueError for sigma not above 0, alpha, scale or shift below 0, scale of 1 or more,
-    rotation outside [0, 180], shear outside [0, 90).
+    rotation outside [0, 180], shear outside [0, 90), probability outside [0, 1].
     """
     rotation: float = 0.0
     shear: float = 0.0
@@ -144,6 +146,7 @@ class Distortion:
     sigma: float = 4.0
     alpha: float = 0.0
     gentle: tuple[int, ...] = ()
+    probability: float = 1.0
 
     def __post_init__(self):
         for name, allowed, holds in (
@@ -152,7 +155,8 @@ class Distortion:
                 ("scale", "in [0, 1), a part of the size", 0 <= self.scale < 1),
                 ("shift", "a number of pixels, at least 0", 0 <= self.shift < math.inf),
                 ("sigma", "a number of pixels above 0", 0 < self.sigma < math.inf),
-                ("alpha", "at least 0, which stands for no elastic field", 0 <= self.alpha < math.inf)):
+                ("alpha", "at least 0, which stands for no elastic field", 0 <= self.alpha < math.inf),
+                ("probability", "in [0, 1]", 0 <= self.probability <= 1)):
             if not holds:
                 raise ValueError(f"{name} must be {allowed}. Received: {getattr(self, name)}")
 
@@ -170,8 +174,11 @@ class Distortion:
 
     def affine(self, key, angles):
         """(matrix float32 (B, 2, 2), shift (B, 2)) of affine_field; angles (B,) scales rotation and shear."""
-        turn, lean, higher, wider, down, right = tf.unstack(
-            tf.reshape(tf.transpose(uniform(key, AFFINE), (0, 2, 1)), (2 * AFFINE, -1)))
+        numbers = tf.reshape(tf.transpose(uniform(key, AFFINE), (0, 2, 1)), (2 * AFFINE, -1))
+        if self.probability < 1:               # further numbers of the same key, beyond an elastic field's
+            coins = tf.reshape(tf.transpose(uniform(key, AFFINE, COINS), (0, 2, 1)), (2 * AFFINE, -1))
+            numbers = tf.where(coins < 2 * self.probability - 1, numbers, 0.0)
+        turn, lean, higher, wider, down, right = tf.unstack(numbers)
         turn, lean = (angles * number * math.radians(most)
                       for number, most in ((turn, self.rotation), (lean, self.shear)))
         cosine, sine, tangent = tf.cos(turn), tf.sin(turn), tf.tan(lean)

@@ -13,6 +13,8 @@ from pipelines import mnist
 from recipes.catalog import cards
 from tuning import spaces
 
+BUILT_ELSEWHERE = {"one_shot_omniglot"}     # what does not classify images of digits: in its own test
+
 
 def values_of(space, changes):
     """The HyperParameters with every value at its default but for {name: value}."""
@@ -71,7 +73,7 @@ def test_a_parameter_is_named_after_its_field_and_may_be_fixed(name):
         assert getattr(least, fixed) == getattr(greatest, fixed) == getattr(space.Config(), fixed)
 
 
-@pytest.mark.parametrize("name", spaces.names())
+@pytest.mark.parametrize("name", [name for name in spaces.names() if name not in BUILT_ELSEWHERE])
 def test_the_corners_build(name):
     space = spaces.load(name)
     recipe = recipe_module(space)
