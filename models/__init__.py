@@ -48,7 +48,7 @@ if not (sys.argv[:1] == ["-m"] and ("-m", "models") in zip(sys.orig_argv, sys.or
 __all__ = ["airbench94", "alexnet", "alexnet_owt", "catalog", "complexity", "decode_predictions",
            "densenet121", "densenet161", "densenet169", "densenet201", "densenet264", "densenet_cifar",
            "fast_convnet", "features", "googlenet", "lenet1", "lenet5", "mcculloch_pitts", "mcdnn_column",
-           "mlp", "modern_lenet5", "nielsen_convnet", "normalised_convnet", "on_images", "plain18",
-           "plain34", "plain_cifar", "preprocess", "prototypical", "resnet9", "resnet18", "resnet34", "resnet50", "resnet101",
-           "resnet152", "resnet_cifar", "scaled_tanh", "set_whitening", "siamese", "simard_convnet",
+           "mlp", "modern_lenet5", "nielsen_convnet", "normalised_convnet", "on_images", "plain18", "plain34",
+           "plain_cifar", "preprocess", "prototypical", "resnet101", "resnet152", "resnet18", "resnet34",
+           "resnet50", "resnet9", "resnet_cifar", "scaled_tanh", "set_whitening", "siamese", "simard_convnet",
            "threshold_perceptron", "vgg", "vgg11", "vgg13", "vgg16", "vgg19", "weighted"]
