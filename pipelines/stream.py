@@ -6,6 +6,22 @@ import numpy as np
 import tensorflow as tf
 
 
+@dataclasses.dataclass(frozen=True)
+class Standardized:
+    """uint8 pixels (..., C) -> float32 (pixel / 255 - mean) / std; floats in [0, 1] without the division.
+
+    mean and std: a number, or one for each channel; what Run.save keeps beside the network.
+    """
+    mean: float | tuple[float, ...] = 0.0
+    std: float | tuple[float, ...] = 1.0
+
+    def __call__(self, inputs):
+        mean, std = (np.asarray(value, np.float32) for value in (self.mean, self.std))
+        if inputs.dtype == tf.uint8:                 # one multiplication and one addition for each pixel
+            return tf.cast(inputs, tf.float32) * (1 / (255 * std)) - mean / std
+        return (inputs - mean) / std
+
+
 def unit_interval(inputs):
     """uint8 in [0, 255] -> float32 in [0, 1], any shape; floats pass unchanged."""
     if inputs.dtype == tf.uint8:
@@ -77,11 +93,17 @@ class Stream:
     augment   (prepared inputs (B, ...), seeds int64 (B, 2)) -> inputs, by stateless
               random operations with one seed per example.
     augment_by_label   augment takes the labels too, int64 (B,), as its third argument.
+    augment_by_visit   augment takes, last, the index of each example among the examples and
+              the number of the epoch that it is seen in, from 0: int64 (B,) each.
+    mix       (inputs, labels int64 (B,), seeds) -> (inputs, soft labels float32 (B, K)), after
+              all else: pipelines.mixing. It mixes the examples at positions 2j and 2j + 1 of the
+              endless walk, and only these: a pair is never parted by the shards of a batch, whose
+              rows, and those of each shard, must therefore be of even number.
     Raises ValueError for a batch size outside [1, number of examples] or an unknown order.
     """
 
     def __init__(self, examples, batch_size, *, seed=0, order="reshuffled", variants=1, vary=None,
-                 augment=None, augment_by_label=False):
+                 augment=None, augment_by_label=False, augment_by_visit=False, mix=None):
         if order not in ("reshuffled", "shuffled", "fixed"):
             raise ValueError(f'order must be "reshuffled", "shuffled" or "fixed". Received: {order!r}')
         self.size = len(examples) * variants
@@ -90,7 +112,10 @@ class Stream:
                              f"Received: {batch_size}")
         self.examples, self.batch_size, self.seed, self.order = examples, batch_size, seed, order
         self.variants, self.vary = variants, vary
-        self.augment, self.augment_by_label = augment, augment_by_label
+        self.augment = augment
+        self.augment_by_label, self.augment_by_visit = augment_by_label, augment_by_visit
+        self.mix = mix
+        self.check_divides(1)
 
     @property
     def batches_per_epoch(self):
@@ -119,15 +144,21 @@ class Stream:
         x, y = self.examples.prepare(tf.gather(inputs, index)), tf.gather(labels, index)
         if self.vary is not None:
             x = self.vary(x, order // count)
+        seeds = tf.stack([tf.fill([rows], tf.cast(self.seed, tf.int64)), positions], axis=1)
         if self.augment is not None:
-            seeds = tf.stack([tf.fill([rows], tf.cast(self.seed, tf.int64)), positions], axis=1)
-            x = self.augment(x, seeds, y) if self.augment_by_label else self.augment(x, seeds)
-        return x, y
+            known = ([y] if self.augment_by_label else [])
+            known += [index, positions // self.size] if self.augment_by_visit else []
+            x = self.augment(x, seeds, *known)
+        return (x, y) if self.mix is None else self.mix(x, y, seeds)
 
     def check_divides(self, parts):
         """Raises ValueError if a batch cannot be split into so many equal parts."""
         if self.batch_size % parts:
             raise ValueError(f"the batch size must be a multiple of the {parts} devices. "
+                             f"Received: {self.batch_size}")
+        if self.mix is not None and self.batch_size // parts % 2:
+            raise ValueError("mixing takes the examples of a batch by twos: the batch size must be a "
+                             f"multiple of 2 for each device, of {2 * parts} here. "
                              f"Received: {self.batch_size}")
 
     def _order(self, positions):
@@ -153,13 +184,17 @@ class Splits:
     """One data set, ready: an endless training stream and two finite splits.
 
     training is the split that the stream draws from, unshuffled and not augmented.
-    input_shape excludes the batch.
+    input_shape excludes the batch. mean and std are what was subtracted from the pixels in
+    [0, 1], and what they were divided by: a number, or one for each channel, for Run.save.
+    validation is None where all training examples train.
     """
     train: Stream
     training: Examples
-    validation: Examples
+    validation: Examples | None
     test: Examples
     class_names: tuple[str, ...]
+    mean: float | tuple[float, ...] = 0.0
+    std: float | tuple[float, ...] = 1.0
 
     @property
     def num_classes(self):
