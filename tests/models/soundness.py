@@ -1,7 +1,24 @@
 """What the tests of every builder ask of its models, once."""
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
+
+
+def without_weights(builder, **arguments):
+    """A large model in a tenth of the time: its variables have shapes and no values."""
+    with keras.StatelessScope(initialize_variables=False):
+        return builder(**arguments)
+
+
+def counts(model):
+    """(parameters, trainable ones, multiply-adds of convolutions and dense layers per image)."""
+    multiply_adds = sum(math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
+                        for layer in model.layers
+                        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Dense)))
+    return (model.count_params(), sum(math.prod(weight.shape) for weight in model.trainable_weights),
+            multiply_adds)
 
 
 def images_for(model, count=4):
