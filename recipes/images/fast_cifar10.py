@@ -52,7 +52,6 @@ class Config:
 SHORT = Config(validation=5_000, epochs=2.0)
 NAMED = {
     "fast": Config(),
-    "validated": Config(validation=5_000),
     "short": SHORT,
     "without-whitening": dataclasses.replace(SHORT, whitening=False),
     "without-dirac": dataclasses.replace(SHORT, dirac=False),
@@ -109,6 +108,7 @@ class LookaheadSGD(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
+        self.scales = [self.bias_rate if variable.name == "beta" else 1.0 for variable in variables]
         self.velocities = self.add_optimizer_variables(variables, "velocity")
         if self.every:
             self.slow = self.add_optimizer_variables(variables, "slow")
@@ -117,7 +117,7 @@ class LookaheadSGD(keras.optimizers.Optimizer):
 
     def update_step(self, gradient, variable, learning_rate):
         index = self._get_variable_index(variable)
-        scale = self.bias_rate if variable.name == "beta" else 1.0
+        scale = self.scales[index]
         gradient = gradient + self.decay / scale * variable
         velocity = self.momentum * self.velocities[index] + gradient
         self.velocities[index].assign(velocity)
