@@ -147,7 +147,12 @@ class LookaheadSGD(keras.optimizers.Optimizer):
                 "bias_rate": self.bias_rate, "every": self.every, "updates": self.updates}
 
 
-def compiled_model(config, data, updates):
+def updates_of(config, data):
+    return round(config.epochs * data.train.size / config.batch_size)
+
+
+def compiled_model(config, data):
+    updates = updates_of(config, data)
     model = airbench94(data.input_shape, data.num_classes, widths=config.widths)
     whitening, bias = model.get_layer("whitening"), model.get_layer("whitening_bias")
     whitening.trainable = bias.trainable = not config.whitening
@@ -193,10 +198,9 @@ def main(config, run):
     validation = config.validation or (cifar.VALIDATION if run.searching or run.fold else 0)
     data = cifar.load(config.data, config.batch_size, seed=run.seed, fold=run.fold, validation=validation,
                       augment=augmentation(config))
-    updates = round(config.epochs * data.train.size / config.batch_size)
     with run.scope():
-        model = compiled_model(config, data, updates)
-    run.fit(model, data.train, data.validation, updates=updates)
+        model = compiled_model(config, data)
+    run.fit(model, data.train, data.validation, updates=updates_of(config, data))
     metrics = {}
     if data.validation is not None:
         metrics["val_accuracy"] = accuracy(mean_logits(model, data.validation, config.views), data.validation)

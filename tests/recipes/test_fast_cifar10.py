@@ -94,7 +94,7 @@ def test_the_rate_rises_and_falls_in_lines():
 
 
 def test_views_are_mirrored_and_moved_by_a_pixel(data):
-    model = compiled_model(SMOKE, data, 10)
+    model = compiled_model(SMOKE, data)
     some = data.test[:20]
     images = some.arrays()[0]
     margin = np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)], "reflect")
@@ -111,22 +111,22 @@ def test_views_are_mirrored_and_moved_by_a_pixel(data):
 
 
 def test_the_whitening_layer_is_fixed_and_whitens(data):
-    model = compiled_model(SMOKE, data, 10)
+    model = compiled_model(SMOKE, data)
     names = [variable.path for variable in model.trainable_variables]
     assert not [name for name in names if "whitening" in name]
     maps = model.get_layer("whitening")(data.training[:5000].arrays()[0]).numpy().reshape(-1, 24)[:, :12]
     covariance = maps.T @ maps / len(maps)
     assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.01 * covariance.max()
-    trained = compiled_model(dataclasses.replace(SMOKE, whitening=False), data, 10)
+    trained = compiled_model(dataclasses.replace(SMOKE, whitening=False), data)
     assert len(trained.trainable_variables) == len(names) + 2
 
 
 def test_without_dirac_no_map_is_a_copy(data):
-    model = compiled_model(dataclasses.replace(SMOKE, dirac=False), data, 10)
+    model = compiled_model(dataclasses.replace(SMOKE, dirac=False), data)
     kernel = model.get_layer("stage2_conv1").kernel.numpy()
     assert np.abs(kernel).max() <= 1 / np.sqrt(9 * kernel.shape[2]) + 1e-6
     np.testing.assert_array_equal(
-        compiled_model(SMOKE, data, 10).get_layer("stage2_conv1").kernel[1, 1, 0, :2], [1, 0])
+        compiled_model(SMOKE, data).get_layer("stage2_conv1").kernel[1, 1, 0, :2], [1, 0])
 
 
 def test_each_ablation_leaves_out_what_it_names():
@@ -151,7 +151,7 @@ def test_resumed_between_two_steps_of_the_slow_weights_ends_as_if_it_had_not_bee
                 raise RuntimeError("stopped")
     run = Run(tmp_path / "cut", config=TINY, checkpoint_every="10")
     part = cifar.load("digits", 32, augment=augmentation(TINY), validation=0)
-    model = compiled_model(TINY, part, 27)
+    model = compiled_model(TINY, part)
     with pytest.raises(RuntimeError, match="stopped"):
         run.fit(model, part.train, updates=27, callbacks=[Stop()])
     assert [path for path in (tmp_path / "cut" / "checkpoints").glob("0*10-*.npz")]
