@@ -6,13 +6,13 @@ Run        python -m recipes run fast_cifar10 --precision mixed_bfloat16
            (on cores without bfloat16 leave the precision out; --config all: the tricks; --smoke: seconds)
 Published  94.01 % test accuracy, mean of 1,000 runs, in 9.9 epochs and 3.83 s on an A100 GPU, with six views
            of each test image, as here.
-Departs    10.5 epochs in place of 9.9, in batches of 512 in place of 1,024, for which the rates are scaled: a CPU
-           has no use for larger ones. The biases of the whitening layer stay zero, which saves the
-           gradient of the largest map; the authors train them for three epochs. The slow weights
-           are put in place after the last update, not at the end of each epoch. No run to warm up
-           is left out: the clock runs from the start of the process. short and without-* train for
-           two epochs on 45,000 images and validate on the other 5,000; fast trains on all 50,000, as the
-           authors do, and was decided on before. The test set is evaluated once.
+Departs    10.5 epochs in place of 9.9, in batches of 512 in place of 1,024, for which the rates are
+           scaled: a CPU has no use for larger ones. The biases of the whitening layer stay zero,
+           which saves the gradient of the largest map; the authors train them for three epochs. The
+           slow weights are put in place after the last update, not at the end of each epoch. No run
+           to warm up is left out: the clock runs from the start of the process. short and without-*
+           train for two epochs on 45,000 images and validate on the other 5,000; fast trains on all
+           50,000, as the authors do, and was decided on before. The test set is evaluated once.
 """
 import dataclasses
 
@@ -42,7 +42,7 @@ class Config:
     bias_rate: float = 64.0      # the learning rate of normalisation's biases, in learning rates
     lookahead: int = 10          # updates between two steps of the slow weights; 0: none
     triangle: bool = True        # the rate rises and falls; otherwise it stays at half its top
-    views: int = 6               # of each test image: mirrored or not, times three places; 2: mirrored; 1: itself
+    views: int = 6               # of each test image: mirrored or not, in three places; 2: in one; 1: itself
     learning_rate: float = 11.5  # per 1,024 examples, at the top, for momentum's whole sum
     weight_decay: float = 0.0153 # per 1,024 examples, of the weights themselves
     momentum: float = 0.85       # Nesterov's

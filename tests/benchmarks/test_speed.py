@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import distortions, run_time, scaling, search, small_steps, time_to_99
+from benchmarks import distortions, run_time, scaling, search, small_steps, step_time, time_to_99
 
 TORCH = importlib.util.find_spec("torch") is not None
 
@@ -112,3 +112,33 @@ def test_distortions(monkeypatch, tmp_path):
 def test_the_fastest_of_all_numbers_of_threads():
     medians = {"elastic, 1": 3.0, "elastic, 2": 5.0, "elastic_more, 1": 9.0}
     assert distortions.fastest(medians, "elastic") == 5.0 and distortions.fastest(medians, "other") == 0
+
+
+@pytest.mark.parametrize("contender", ["ours", "keras"])
+def test_step_time(monkeypatch, contender):
+    monkeypatch.setitem(step_time.NETWORKS, "resnet20", (32, 8, 2, 269_722))
+    times = step_time.child(contender, "resnet20", "float32", 1)
+    assert set(times) == {"wall", "processor", "first"} and min(times.values()) > 0
+
+
+@pytest.mark.skipif(not TORCH, reason="PyTorch is not installed: pip install -r benchmarks/requirements.txt")
+@pytest.mark.parametrize("name", step_time.NETWORKS)
+def test_the_networks_of_step_time_are_as_large_in_pytorch(name):
+    parameters = step_time.torch_network(name).parameters()
+    assert sum(each.numel() for each in parameters if each.requires_grad) == step_time.NETWORKS[name][3]
+
+
+def test_step_time_takes_turns_and_adds_to_what_it_has(monkeypatch, tmp_path):
+    took = {"ours": 3.0, "pytorch": 2.0}
+    monkeypatch.setattr(step_time, "measured", lambda python, contender, *rest: dict.fromkeys(
+        ("wall", "processor", "first"), took[contender]))
+    monkeypatch.setattr(step_time.subprocess, "run", lambda *arguments, **options: type("", (), {
+        "returncode": 0, "stdout": ""})())
+    arguments = ["--repeats", "1", "--networks", "resnet20", "--precisions", "float32", "--threads", "1",
+                 "--contenders", "ours", "pytorch", "--out", str(tmp_path / "out.json")]
+    step_time.main(arguments)
+    took["ours"] = 5.0
+    report = step_time.main(arguments)
+    assert json.loads((tmp_path / "out.json").read_text()) == report
+    assert report["median"]["wall"] == {"resnet20, float32, 1 thread": {"ours": 4.0, "pytorch": 2.0}}
+    assert report["ours_over_pytorch"]["processor"] == {"resnet20, float32, 1 thread": 2.0}

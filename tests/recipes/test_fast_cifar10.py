@@ -1,4 +1,4 @@
-"""fast_cifar10: it learns, its optimizer is the authors' by hand, its views are what they say, exact resume."""
+"""fast_cifar10: it learns, its optimizer is the authors', its views are what they say, exact resume."""
 import dataclasses
 
 import keras
@@ -46,8 +46,9 @@ def test_the_smoke_run_learns_and_saves_what_predicts(smoke, data):
 
 
 def test_the_optimizer_is_the_authors_by_hand():
-    """Their rules for torch.optim.SGD and their Lookahead, written out, over twelve updates of two weights."""
+    """Their rules for torch.optim.SGD and their Lookahead, written out, over twelve updates."""
     rate, momentum, decay, scale, every, updates = 0.1, 0.85, 0.02, 64.0, 2, 12
+
     class Holder(keras.layers.Layer):
         def build(self, shape):
             self.kernel = self.add_weight(shape=(3,), initializer="ones", name="kernel")

@@ -1,7 +1,7 @@
 """Search space of recipes/images/fast_cifar10.py: rates, decay, smoothing and the batch.
 
-It has no BUDGET: the triangle of the learning rate and the slow weights are stretched over all updates, so that a
-shorter training is another one. Hyperband does not apply.
+It has no BUDGET: the triangle of the learning rate and the slow weights are stretched over all updates, so
+that a shorter training is another one. Hyperband does not apply.
 """
 import dataclasses
 
