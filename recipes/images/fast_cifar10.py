@@ -201,10 +201,12 @@ def main(config, run):
                       augment=augmentation(config))
     with run.scope():
         model = compiled_model(config, data)
-    run.fit(model, data.train, data.validation, updates=updates_of(config, data))
+    history = run.fit(model, data.train, data.validation, updates=updates_of(config, data))
     metrics = {}
     if data.validation is not None:
-        metrics["val_accuracy"] = accuracy(mean_logits(model, data.validation, config.views), data.validation)
+        metrics = {"val_accuracy": accuracy(mean_logits(model, data.validation, config.views),
+                                            data.validation),
+                   "val_single_view_accuracy": history[-1]["val_accuracy"]}
     if run.searching:
         return metrics
     logits = mean_logits(model, data.test, config.views)                   # once, at the very end
@@ -225,10 +227,11 @@ def augmentation(config):
 def draw_tricks(run, results):
     """Validation and test error without each trick, in the order of what it is worth."""
     import matplotlib.pyplot as plt
-    names = [name for name in results if name == "short" or name.startswith("without")]
     errors = {name: [100 - 100 * results[name][f"{split}_accuracy"] for split in ("val", "test")]
-              for name in names}
-    names.sort(key=lambda name: -errors[name][0])
+              for name in results if name == "short" or name.startswith("without")}
+    errors["without-views"] = [100 - 100 * results["short"][f"{split}single_view_accuracy"]
+                               for split in ("val_", "")]
+    names = sorted(errors, key=lambda name: -errors[name][0])
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for index, (split, offset) in enumerate((("validation", -0.18), ("test", 0.18))):
         axes.barh(np.arange(len(names)) + offset, [errors[name][index] for name in names], 0.34, label=split)

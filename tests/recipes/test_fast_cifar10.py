@@ -164,7 +164,8 @@ def test_resumed_between_two_steps_of_the_slow_weights_ends_as_if_it_had_not_bee
 
 
 def test_the_drawing_of_the_tricks(tmp_path, drawn):
-    results = {name: {"val_accuracy": 0.9 + index / 200, "test_accuracy": 0.91}
+    results = {name: {"val_accuracy": 0.9 + index / 200, "test_accuracy": 0.91,
+                      "val_single_view_accuracy": 0.89, "single_view_accuracy": 0.9}
                for index, name in enumerate(NAMED)}
     draw_tricks(Run(tmp_path / "run"), results)
     drawn(tmp_path / "run", "tricks")
