@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training import checkpoint, reading, replicas
+from training import checkpoint, kernels, reading, replicas
 from training.interruption import StopRequest
 from training.keeper import Keeper
 from training.memory import traced_gradients_forgotten
@@ -55,7 +55,7 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
         logged = build(model, stream, validation)
     if keep_best and keep_best not in logged:
         raise ValueError(f"keep_best must be one of {', '.join(logged)}. Received: {keep_best}")
-    with StopRequest() as stop, traced_gradients_forgotten():
+    with StopRequest() as stop, traced_gradients_forgotten(), kernels.faster(model, wanted=not jit):
         if keras.backend.backend() == "tensorflow":
             kind = Fed if reading.on_disk(stream) else Blocks
             keeper = kind(model, stream, progress, stop, callbacks, strategy=strategy, jit=jit, **arguments)

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 NOISE = (r"WARNING: All log messages before absl", r"[IW]\d{4} ", r"To enable the following instructions")
@@ -43,3 +44,16 @@ def filtered_stderr():
             for line in held.read().decode(errors="replace").splitlines():
                 if not noise.match(line):
                     print(line, file=sys.stderr)
+
+
+def seconds_from_start():
+    """Wall clock since the system started this process, imports included; None where it does not tell.
+
+    Only Linux says when, to .01 s. A resumed run counts from its last start.
+    """
+    try:
+        after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    started = int(after_name[19]) / os.sysconf("SC_CLK_TCK")          # field 22, in ticks since boot
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started

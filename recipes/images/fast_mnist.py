@@ -11,15 +11,13 @@ Departs    Two epochs of batches of 100 in place of one of 256; batch normalisat
            The test set is evaluated once, and the clock runs from the start of the process.
 """
 import dataclasses
-import os
-import time
-from pathlib import Path
 
 import keras
 
 from models import fast_convnet
 from pipelines import mnist
 from training import launch
+from training.start_up import seconds_from_start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,19 +45,6 @@ def compiled_model(config, data):
     model.compile(keras.optimizers.Adam(rate, config.beta_1, config.beta_2),
                   keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     return model
-
-
-def seconds_from_start():
-    """Wall clock since the system started this process, imports included; None where it does not tell.
-
-    Only Linux says when, to .01 s. A resumed run counts from its last start.
-    """
-    try:
-        after_name = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    started = int(after_name[19]) / os.sysconf("SC_CLK_TCK")          # field 22, in ticks since boot
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - started
 
 
 def main(config, run):

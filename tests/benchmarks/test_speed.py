@@ -5,7 +5,16 @@ import json
 import keras
 import pytest
 
-from benchmarks import build_time, distortions, run_time, scaling, search, small_steps, time_to_99
+from benchmarks import (
+    build_time,
+    distortions,
+    run_time,
+    scaling,
+    search,
+    small_steps,
+    step_time,
+    time_to_99,
+)
 
 TORCH = importlib.util.find_spec("torch") is not None
 
@@ -133,3 +142,33 @@ def test_both_contenders_build_the_same_network():
         with keras.StatelessScope(initialize_variables=False):
             ours, theirs = (build().count_params() for build in contenders.values())
         assert ours == theirs > 20_000_000
+
+
+@pytest.mark.parametrize("contender", ["ours", "keras"])
+def test_step_time(monkeypatch, contender):
+    monkeypatch.setitem(step_time.NETWORKS, "resnet20", (32, 8, 2, 269_722))
+    times = step_time.child(contender, "resnet20", "float32", 1)
+    assert set(times) == {"wall", "processor", "first"} and min(times.values()) > 0
+
+
+@pytest.mark.skipif(not TORCH, reason="PyTorch is not installed: pip install -r benchmarks/requirements.txt")
+@pytest.mark.parametrize("name", step_time.NETWORKS)
+def test_the_networks_of_step_time_are_as_large_in_pytorch(name):
+    parameters = step_time.torch_network(name).parameters()
+    assert sum(each.numel() for each in parameters if each.requires_grad) == step_time.NETWORKS[name][3]
+
+
+def test_step_time_takes_turns_and_adds_to_what_it_has(monkeypatch, tmp_path):
+    took = {"ours": 3.0, "pytorch": 2.0}
+    monkeypatch.setattr(step_time, "measured", lambda python, contender, *rest: dict.fromkeys(
+        ("wall", "processor", "first"), took[contender]))
+    monkeypatch.setattr(step_time.subprocess, "run", lambda *arguments, **options: type("", (), {
+        "returncode": 0, "stdout": ""})())
+    arguments = ["--repeats", "1", "--networks", "resnet20", "--precisions", "float32", "--threads", "1",
+                 "--contenders", "ours", "pytorch", "--out", str(tmp_path / "out.json")]
+    step_time.main(arguments)
+    took["ours"] = 5.0
+    report = step_time.main(arguments)
+    assert json.loads((tmp_path / "out.json").read_text()) == report
+    assert report["median"]["wall"] == {"resnet20, float32, 1 thread": {"ours": 4.0, "pytorch": 2.0}}
+    assert report["ours_over_pytorch"]["processor"] == {"resnet20, float32, 1 thread": 2.0}

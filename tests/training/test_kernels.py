@@ -1,0 +1,106 @@
+"""The faster kernels give what Keras's own give, in training, and leave no trace behind."""
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from pipelines.stream import Examples, Stream
+from training import kernels, loop
+
+IMAGES = np.random.default_rng(0).normal(size=(32, 8, 8, 3)).astype(np.float32)
+LABELS = np.arange(32) % 4
+
+
+def network():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([
+        keras.Input((8, 8, 3)), layers.Conv2D(8, 3, use_bias=False),
+        layers.BatchNormalization(momentum=0.6), layers.Activation("gelu"),
+        layers.Conv2D(8, 3, activation="gelu"),
+        layers.BatchNormalization(scale=False, center=False, epsilon=1e-12), layers.Flatten(),
+        layers.BatchNormalization(), layers.Dense(4, dtype="float32")])
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9),
+                  keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    return model
+
+
+@pytest.fixture
+def precision(request):
+    keras.config.set_dtype_policy(request.param)
+    yield request.param
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 2e-6), ("mixed_bfloat16", 0.02)],
+                         indirect=["precision"])
+def test_training_equals_keras(precision, tolerance):
+    results = []
+    for wanted in (False, True):
+        model = network()
+        with kernels.faster(model, wanted):
+            losses = [float(model.train_on_batch(IMAGES, LABELS)) for _ in range(4)]
+        results.append([np.array(losses), *model.get_weights()])
+    for keras_own, ours in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, keras_own, rtol=tolerance, atol=tolerance)
+    assert np.abs(results[1][3]).max() > 0.01            # the first moving mean has moved
+
+
+def test_the_fused_kernels_run_in_fit_and_not_under_xla_and_are_gone_afterwards(tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr(kernels, "normalise", lambda layer, *arguments, **named: (
+        called.append(layer.name), keras.layers.BatchNormalization.call(layer, *arguments, **named))[1])
+    monkeypatch.setattr(kernels, "gelu", lambda x: (called.append("gelu"), keras.activations.gelu(x))[1])
+    stream = Stream(Examples(IMAGES, LABELS), 8)
+    for jit in (False, True):
+        model = network()
+        loop.fit(model, stream, folder=tmp_path / str(jit), strategy=tf.distribute.get_strategy(), updates=2,
+                 jit=jit, verbose=0)
+        normalisations = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+        assert set(called) == (set() if jit else {"gelu", *(layer.name for layer in normalisations[:2])})
+        assert all("call" not in vars(layer) for layer in normalisations)
+        assert all(layer.activation is keras.activations.gelu for layer in model.layers[2:4])
+        called.clear()
+
+
+def test_gelu_and_its_slope_are_keras_own():
+    x = tf.constant(np.linspace(-8, 8, 1001, dtype=np.float32))
+    found = {}
+    for function in (keras.activations.gelu, kernels.gelu):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        found[function] = y.numpy(), tape.gradient(y, x).numpy()
+    for theirs, ours in zip(*found.values(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    np.testing.assert_allclose(kernels.gelu(x, approximate=True), keras.activations.gelu(x, approximate=True))
+
+
+class Own(layers.BatchNormalization):
+    pass
+
+
+@pytest.mark.parametrize(("layer", "shape"), [
+    (layers.BatchNormalization(axis=1), (None, 8, 8, 3)), (layers.BatchNormalization(), (None, 8)),
+    (layers.BatchNormalization(renorm=True), (None, 8, 8, 3)), (Own(), (None, 8, 8, 3)),
+    (layers.BatchNormalization(synchronized=True), (None, 8, 8, 3))],
+    ids=["axis", "dimensions", "renorm", "subclass", "synchronized"])
+def test_leaves_alone_what_the_kernel_does_not_compute(layer, shape):
+    layer.build(shape)
+    assert not kernels.fusible(layer)
+    usual = layers.BatchNormalization()
+    assert not kernels.fusible(usual)                     # its weights are not there yet
+    usual.build((None, 8, 8, 3))
+    assert kernels.fusible(usual)
+
+
+def test_a_frozen_normalisation_keeps_its_statistics():
+    model = network()
+    layer = model.layers[1]
+    layer.trainable = False
+    before = [value.copy() for value in layer.get_weights()]
+    with kernels.faster(model):
+        expected = keras.layers.BatchNormalization.call(layer, model.layers[0](IMAGES), training=True)
+        np.testing.assert_allclose(layer(model.layers[0](IMAGES), training=True), expected, atol=1e-6)
+    for old, new in zip(before, layer.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)

@@ -1,0 +1,101 @@
+"""Faster TensorFlow kernels in place of what Keras 3 composes, while a network trains on CPUs.
+
+Keras writes batch normalisation and GELU as chains of element-wise operations, each of which
+reads and writes a whole feature map, and differentiates them one by one. TensorFlow has one
+kernel for the first (FusedBatchNormV3, in oneDNN, also in bfloat16), and XLA makes one out of the
+second. Convolutions stay out of XLA, which has slower ones. benchmarks/step_time.py has
+the figures.
+
+The layers themselves, their weights and what a file says of them stay Keras's own.
+"""
+import contextlib
+import functools
+import math
+import types
+
+import keras
+import tensorflow as tf
+
+DIMENSIONS = 4                   # of what FusedBatchNormV3 takes: (B, H, W, C)
+
+
+@contextlib.contextmanager
+def faster(model, wanted=True):
+    """Lets a model's layers run the faster kernels in here, where they are of use.
+
+    That is on TensorFlow without a GPU; on GPUs, and under XLA as a whole, Keras's own are left.
+    Layers of a subclass, and batch normalisation that is synchronised over devices, renormalised
+    or of another axis than the last, stay as they are. The results differ by rounding.
+    """
+    changed = []
+    if wanted and keras.backend.backend() == "tensorflow" and not tf.config.list_logical_devices("GPU"):
+        for layer in model._flatten_layers():
+            if fusible(layer):
+                changed.append((layer, "call", layer.call))
+                layer.call = types.MethodType(normalise, layer)
+            if getattr(layer, "activation", None) is keras.activations.gelu:
+                changed.append((layer, "activation", layer.activation))
+                layer.activation = gelu
+    try:
+        yield
+    finally:
+        for layer, name, value in changed:
+            if name == "call":
+                del layer.call
+            else:
+                setattr(layer, name, value)
+
+
+def fusible(layer):
+    """Whether a layer is a batch normalisation of feature maps that the fused kernel computes."""
+    return (type(layer) is keras.layers.BatchNormalization and layer.built
+            and len(layer.input_spec.axes) == 1 and layer.input_spec.ndim == DIMENSIONS
+            and layer.axis in (-1, DIMENSIONS - 1) and not layer.renorm and not layer.synchronized)
+
+
+def normalise(layer, inputs, training=None, mask=None):
+    """BatchNormalization.call: (B, H, W, C) -> the same; statistics in float32 in any precision."""
+    if not (training and layer.trainable) or mask is not None:
+        return keras.layers.BatchNormalization.call(layer, inputs, training=training, mask=mask)
+    inputs = keras.ops.convert_to_tensor(inputs)
+    channels = inputs.shape[-1]
+    scale = tf.ones(channels) if layer.gamma is None else tf.convert_to_tensor(layer.gamma)
+    offset = tf.zeros(channels) if layer.beta is None else tf.convert_to_tensor(layer.beta)
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=inputs, scale=scale, offset=offset, mean=tf.zeros(0), variance=tf.zeros(0),
+        epsilon=layer.epsilon, is_training=True)
+    # The kernel divides by n - 1 for the moving variance, Keras by n.
+    count = tf.cast(tf.size(inputs) // channels, tf.float32)
+    variance *= (count - 1) / count
+    for moving, now in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        moving.assign(moving * layer.momentum + now * (1 - layer.momentum))
+    return outputs
+
+
+@tf.custom_gradient
+def exact_gelu(x):
+    """x Phi(x), Phi the normal distribution function (Hendrycks and Gimpel 2016); any shape."""
+    return forward(x), functools.partial(backward, x)
+
+
+def gelu(x, approximate=False):
+    """keras.activations.gelu with one kernel each way."""
+    return keras.activations.gelu(x, approximate=True) if approximate else exact_gelu(x)
+
+
+@tf.function(jit_compile=True, autograph=False)
+def forward(x):
+    wide = tf.cast(x, tf.float32)
+    return tf.cast(wide * normal_distribution(wide), x.dtype)
+
+
+@tf.function(jit_compile=True, autograph=False)
+def backward(x, gradient):
+    wide = tf.cast(x, tf.float32)
+    density = tf.exp(-0.5 * wide * wide) / math.sqrt(2 * math.pi)
+    slope = normal_distribution(wide) + wide * density
+    return tf.cast(tf.cast(gradient, tf.float32) * slope, x.dtype)
+
+
+def normal_distribution(x):
+    return 0.5 * (1 + tf.math.erf(x / math.sqrt(2)))
