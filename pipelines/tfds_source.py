@@ -23,10 +23,35 @@ def arrays(name, split, *, offline):
     offline names the data that works without a download, for the message of the
     FileNotFoundError that is raised when there is neither cache nor network.
     """
-    folder = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    folder = data_folder()
     kept = read_kept(folder / name, split)
     if kept is not None:
         return kept
+    builder = prepared(name, folder, offline)
+    dataset = builder.as_dataset(split=split, as_supervised=True, shuffle_files=False, batch_size=-1)
+    images, labels = (np.asarray(values) for values in dataset)
+    labels = labels.astype(np.int64)
+    keep(Path(builder.data_path), split, images, labels)
+    return images, labels
+
+
+def examples(name, split, *, offline):
+    """One by one the examples of a split, in its fixed order: dicts of NumPy arrays, of any shape.
+
+    For what does not make an array, such as sounds of several lengths. Else as arrays.
+    """
+    import tensorflow_datasets as tfds
+    builder = prepared(name, data_folder(), offline)
+    yield from tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))
+
+
+def data_folder():
+    """TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def prepared(name, folder, offline):
+    """The TFDS builder of that name, its data downloaded. Raises FileNotFoundError, as arrays says."""
     import tensorflow_datasets as tfds
     try:
         builder = tfds.builder(name, data_dir=folder)
@@ -40,11 +65,7 @@ def arrays(name, split, *, offline):
         raise FileNotFoundError(
             f"{name} is not in {folder} and could not be downloaded ({reason}). Name the folder that has it "
             f"with --data-dir or TFDS_DATA_DIR, or use --data {offline}, which needs no download.") from error
-    dataset = builder.as_dataset(split=split, as_supervised=True, shuffle_files=False, batch_size=-1)
-    images, labels = (np.asarray(values) for values in dataset)
-    labels = labels.astype(np.int64)
-    keep(Path(builder.data_path), split, images, labels)
-    return images, labels
+    return builder
 
 
 def read_kept(folder, split):

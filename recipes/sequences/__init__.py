@@ -1,0 +1,1 @@
+"""Networks that read, write and listen: recurrence, memory and alignment."""
