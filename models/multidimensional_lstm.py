@@ -8,6 +8,7 @@ from keras import layers, ops
 
 from models.ctc import IMPOSSIBLE, ctc_output
 
+SCALE = 4.0                    # of the variance of first weights: h is a quarter of a small candidate
 GATES = 5                      # input, forget to the left, forget above, candidate, output
 
 
@@ -61,7 +62,7 @@ class MultidimensionalLSTM(layers.Layer):
                              f"Received: {tuple(input_shape)}")
         gates = GATES * self.units
         self.kernel = self.add_weight(shape=(*self.block, input_shape[3], 4 * gates), name="kernel",
-                                      initializer=keras.initializers.LecunNormal())
+                                      initializer=keras.initializers.VarianceScaling(SCALE))
         self.recurrent_kernel = self.add_weight(shape=(4, 2 * self.units, gates), name="recurrent_kernel",
                                                 initializer=keras.initializers.LecunNormal())
         # Zero also for the forget gates: two of about 1 would let the cell grow from place to place.

@@ -5,7 +5,7 @@ Source     Graves and Schmidhuber 2008, Offline handwriting recognition with mul
 Run        python -m recipes run handwriting_lines      (--smoke: seconds, no download)
 Published  Nothing on these lines; on Arabic names of the ICDAR 2007 competition 91.4 % of words.
 Departs    Lines of five digits of MNIST in place of Arabic names, a folder of IAM's lines with --data;
-           blocks and windows are narrower, because five digits are 168 pixels wide, and first layers
+           blocks and windows are narrower, because five digits are 160 pixels wide, and first layers
            wider; Adam in place of gradient descent with momentum; no peepholes. --config blstm reads
            columns of pixels by an ordinary bidirectional LSTM.
 """
@@ -34,7 +34,7 @@ class Config:
 
 
 BLOCK = (4, 2)                   # rows, columns of pixels that a place of the first layer sees
-WINDOWS = ((3, 2), (3, 1))       # of places that come together: 36x168 -> 9x84 -> 3x42 -> 1x42
+WINDOWS = ((3, 2), (3, 1))       # of places that come together: 36x160 -> 9x80 -> 3x40 -> 1x40
 COLUMNS = 4                      # of pixels in a step of the blstm
 NAMED = {"mdlstm": Config(), "blstm": Config(network="blstm", cells=(64, 64))}
 HEADLINE = "test_label_error_rate"

@@ -29,7 +29,7 @@ class Config:
     filters: tuple[int, ...] = (24, 48, 96)     # of words: 3x3 filters per convolution
     dropout: float = 0.3         # probability
     shift: float = 0.2           # seconds at most that a word begins later
-    noise: float = 0.03          # standard deviation at most, as a part of the loudest sample
+    noise: float = 0.01          # standard deviation at most, as a part of the loudest sample
     strings: int = 20_000        # made from the training recordings
     test_strings: int = 1_000    # made from those of the test, and as many for validation
     learning_rate: float = 0.003     # falls to zero along a cosine
@@ -97,8 +97,7 @@ def draw(run, model, examples, words, count=4):
         examples = examples[np.unique(examples.labels, return_index=True)[1]]
         figure, axes = plt.subplots(2, 5, figsize=(11, 5), layout="constrained")
     else:
-        figure, axes = plt.subplots(count, 2, figsize=(11, 2.2 * count), layout="constrained",
-                                    width_ratios=(3, 2))
+        figure, axes = plt.subplots(count, 2, figsize=(11, 2.2 * count), layout="constrained")
         examples = examples[:count]
     sounds, labels = examples.arrays()
     seconds = sounds.shape[1] / ears.rate
@@ -118,11 +117,13 @@ def draw(run, model, examples, words, count=4):
         for (picture, panel), label, row, read in zip(axes, labels, probabilities, strings, strict=True):
             picture.set_title(f"said {written(label)}, read {written(read)}", fontsize=10)
             place = (np.arange(len(row)) + 0.5) * seconds / len(row)
-            panel.plot(place, row[:, 0], color="0.8", label="blank")
-            for digit in sorted(set(read[read > 0])):
-                panel.plot(place, row[:, digit], label=str(digit - 1))
-            panel.set(ylim=(0, 1.05), ylabel="probability", xlabel="seconds" if panel is axes[-1, 1] else "")
-            panel.legend(fontsize=7, ncols=2, loc="center right")
+            panel.plot(place, row[:, 0], color="0.8")                             # the blank
+            best = row.argmax(-1)
+            for digit in sorted(set(best[best > 0])):
+                panel.plot(place, row[:, digit])
+            for step in np.flatnonzero(best * (best != np.append(0, best[:-1]))):       # where a digit begins
+                panel.text(place[step], 1.03, str(best[step] - 1), ha="center")
+            panel.set(ylim=(0, 1.2), ylabel="probability", xlabel="seconds" if panel is axes[-1, 1] else "")
     figure.savefig(run.figure("heard"), dpi=120)
     plt.close(figure)
 
