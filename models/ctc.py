@@ -35,6 +35,9 @@ class BlankPadding(layers.Layer):
     def compute_mask(self, logits, previous_mask=None):
         return None
 
+    def get_config(self):
+        return super().get_config()            # Keras's own keeps no name where __init__ takes only **options
+
 
 def ctc_output(x, num_classes):
     """(B, steps, features) -> (B, steps, 1 + num_classes) float32 logits, by the layer "logits"."""

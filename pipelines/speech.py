@@ -4,7 +4,8 @@
     a path         its recordings as they are published, a folder or zip of <digit>_<speaker>_<index>.wav
     formants       made here from vowel-like glides, ten of them named zero to nine: no download
 
-The official test are indices 0 to 4 of each speaker and digit; 5 to 9 validate, the rest trains.
+commands(...) has Google's speech commands in the same three forms: speech_commands, a path, formants.
+The official test of the digits is indices 0 to 4 of each speaker and digit; 5 to 9 validate, others train.
 Source: Jackson et al., github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0.
 """
 import dataclasses
@@ -198,23 +199,24 @@ def sounds_of(data, files, rate):
     return sounds
 
 
-def formants(voices=3, repetitions=20):
+def formants(words=10, voices=3, repetitions=20, rate=DIGIT_RATE):
     """((digit, speaker, index), int16 sound) of artificial words: glides between two vowels in three voices.
 
-    Each of ten words goes from one pair of formants (resonances of the throat and mouth, Hz) to
+    Each of up to twelve words goes from one pair of formants (resonances of the throat and mouth, Hz) to
     another. The harmonics of the voice are as strong as they are near to one of them; pitch,
     length and formants differ by a few percent from one repetition to the next.
     """
     a, e, i, o, u = (750, 1250), (450, 2000), (280, 2300), (480, 900), (300, 700)
-    glides = [(i, o), (u, a), (i, u), (e, i), (o, a), (a, i), (e, e), (a, u), (a, e), (o, i)]
+    glides = [(i, o), (u, a), (i, u), (e, i), (o, a), (a, i), (e, e), (a, u), (a, e), (o, i),
+              (u, u), (o, e)]
     random = np.random.default_rng(0)
-    for digit, (begin, end) in enumerate(glides):
+    for digit, (begin, end) in enumerate(glides[:words]):
         for voice in range(voices):
             for index in range(repetitions):
                 pitch, size = 110 * 1.35 ** voice, 0.95 + 0.08 * voice          # Hz; of the formants
-                samples = int(DIGIT_RATE * random.uniform(0.2, 0.3))
+                samples = int(rate * random.uniform(0.2, 0.3))
                 course = np.linspace(0, 1, samples)[None]
-                voiced = np.cumsum(pitch * random.uniform(0.93, 1.07) * (1.1 - 0.2 * course)) / DIGIT_RATE
+                voiced = np.cumsum(pitch * random.uniform(0.93, 1.07) * (1.1 - 0.2 * course)) / rate
                 harmonics = np.arange(1, int(3600 / pitch))[:, None]
                 strength = 0
                 for first, last, gain in zip(begin, end, (1.0, 0.6), strict=True):
@@ -318,6 +320,84 @@ def strings(data="spoken_digit", batch_size=32, *, lengths=(3, 7), gaps=(0.0, 0.
                                        (whole.rows("test"), count_test, 1_000_002)))
     return Splits(Stream(training, batch_size, seed=seed, **stream_options), training, validation, test,
                   DIGITS)
+
+
+def commands(data="speech_commands", batch_size=100, *, seed=0, **stream_options):
+    """Ten words, silence and unknown words -> Splits of int16 sounds (N, 16000), one second each.
+
+    data: "speech_commands" through TFDS; a folder as Google publishes it, <word>/<name>.wav with
+    validation_list.txt and testing_list.txt; "formants", made here.
+    In a folder there are as many unknown words as of a known one, on average, evenly taken by name, and
+    the silence is its background noise in pieces of a second: of each ten, one tests and one validates.
+    Whole, in memory: 2.7 GB from TFDS, 1.5 GB from a folder. Raises FileNotFoundError or ValueError.
+    """
+    if data == "formants":
+        parts = artificial_commands()
+    elif data == "speech_commands":
+        parts = {part: [(np.asarray(example["audio"]).astype(np.int16), int(example["label"])) for example in
+                        tfds_source.examples("speech_commands", split, offline="formants")]
+                 for part, split in (("training", "train"), ("validation", "validation"), ("test", "test"))}
+    else:
+        parts = command_folder(data)
+    for part, pairs in parts.items():
+        if missing := set(range(len(COMMANDS))) - {label for _, label in pairs}:
+            words = ", ".join(COMMANDS[label] for label in missing)
+            raise ValueError(f"{data} has no recording of {words} for the {part} split")
+    training, validation, test = (
+        Examples(filled([sound for sound, _ in parts[part]], COMMAND_RATE),
+                 np.array([label for _, label in parts[part]], np.int64), from_sixteen_bit)
+        for part in ("training", "validation", "test"))
+    return Splits(Stream(training, batch_size, seed=seed, **stream_options), training, validation, test,
+                  COMMANDS)
+
+
+def artificial_commands():
+    """{part: [(int16 sound, label)]} like recordings("formants"); noise is silence, two words unknown."""
+    random = np.random.default_rng(1)
+    parts = {"training": [], "validation": [], "test": []}
+    for (word, _, index), sound in formants(words=12, rate=COMMAND_RATE):
+        part = "test" if index in TEST else "validation" if index in VALIDATION else "training"
+        parts[part].append((sound, COMMANDS.index("_unknown_") if word > 9 else word))
+        if word == 0:
+            noise = random.standard_normal(COMMAND_RATE) * random.uniform(0.001, 0.1)
+            parts[part].append((sixteen_bit(noise), COMMANDS.index("_silence_")))
+    return parts
+
+
+def command_folder(data):
+    """{part: [(int16 sound, label)]} of a folder of speech commands; see commands."""
+    folder = Path(data).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {data}: name that of the speech commands, or one of "
+                                "speech_commands and formants")
+    parts = {"training": [], "validation": [], "test": []}
+    listed = {}
+    for part, name in (("validation", "validation_list.txt"), ("test", "testing_list.txt")):
+        if not (folder / name).exists():
+            raise FileNotFoundError(f"{data} does not hold the speech commands: it has no {name}")
+        listed.update(dict.fromkeys((folder / name).read_text().split(), part))
+    files = sorted(path.relative_to(folder) for path in folder.glob("*/*.wav"))
+    words = [path for path in files if path.parent.name != NOISE]
+    if absent := sorted(set(listed) - {path.as_posix() for path in words}):
+        raise ValueError(f"{data} is not whole: {len(absent)} files of its lists are missing, among them "
+                         f"{absent[0]}")
+    for part, pairs in parts.items():
+        own = [path for path in words if listed.get(path.as_posix(), "training") == part]
+        known = [path for path in own if path.parent.name in COMMANDS]
+        unknown = [path for path in own if path.parent.name not in COMMANDS]
+        wanted = min(len(unknown), round(len(known) / 10))
+        chosen = known + [unknown[k * len(unknown) // wanted] for k in range(wanted)]
+        sounds = sounds_of(data, [(path.as_posix(), folder / path) for path in chosen], COMMAND_RATE)
+        labels = [COMMANDS.index(path.parent.name if path.parent.name in COMMANDS else "_unknown_")
+                  for path in chosen]
+        pairs.extend(zip(sounds, labels, strict=True))
+    noises = [(path.as_posix(), folder / path) for path in files if path.parent.name == NOISE]
+    pieces = [sound[start:start + COMMAND_RATE] for sound in sounds_of(data, noises, COMMAND_RATE)
+              for start in range(0, len(sound) - COMMAND_RATE + 1, COMMAND_RATE)]
+    for k, piece in enumerate(pieces):
+        part = {0: "test", 1: "validation"}.get(k % 10, "training")
+        parts[part].append((piece, COMMANDS.index("_silence_")))
+    return parts
 
 
 @dataclasses.dataclass(frozen=True)
