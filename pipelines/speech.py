@@ -28,6 +28,7 @@ TEST, VALIDATION = range(5), range(5, 10)                  # indices of each spe
 COMMANDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes", "_silence_", "_unknown_")
 NOISE = "_background_noise_"                               # the folder of speech commands without words
 DIGIT_RATE, COMMAND_RATE = 8_000, 16_000                   # samples per second
+KIND = "sound"                                             # in about.json: predict takes wav files
 SILENT = 1e-4                                              # of full scale: 80 decibels below it
 
 
@@ -93,17 +94,45 @@ def from_sixteen_bit(sounds):
     return tf.cast(sounds, tf.float32) / 32768
 
 
-def one_sound(file, rate, samples=None, *, say=print):
-    """A wav file as a network takes it: float32 (1, samples), cut or filled up with zeros at its end.
+def preprocessing(rate, samples=None):
+    """What goes into about.json, for Reader: rate in Hz, and samples of a sound, None for any length."""
+    return {"kind": KIND, "rate": rate, "samples": samples}
 
-    samples: None keeps the length. Raises what read_wav raises, and ValueError where nothing is heard.
-    """
-    sound = read_wav(file, rate, say=say)
-    if np.abs(sound).max() < SILENT:
-        raise ValueError(f"{file} is silent: no sample is above {SILENT:g} of full scale")
-    if samples is not None and len(sound) > samples:
-        say(f"{file}: only the first {samples / rate:g} of {len(sound) / rate:.2f} s are listened to")
-    return from_sixteen_bit(filled([sixteen_bit(sound)], samples or len(sound))).numpy()
+
+class Reader:
+    """Wav files for a network that was saved with preprocessing(...)."""
+    takes = "wav files"
+
+    def __init__(self, about):
+        self.rate, self.samples = about["rate"], about["samples"]
+        self.class_names = tuple(about.get("class_names", ()))
+
+    def read(self, file, *, say=print):
+        """A wav file -> float32 (samples,), its beginning where the network takes no more.
+
+        Raises what read_wav raises, and ValueError where nothing is to be heard.
+        """
+        sound = read_wav(file, self.rate, say=say)
+        if np.abs(sound).max() < SILENT:
+            raise ValueError(f"{file} is silent: no sample is above {SILENT:g} of full scale")
+        if self.samples is not None and len(sound) > self.samples:
+            say(f"{file}: only the first {self.samples / self.rate:g} of {len(sound) / self.rate:.2f} s are "
+                "listened to")
+        return from_sixteen_bit(sixteen_bit(sound)).numpy()[:self.samples]
+
+    def batch(self, sounds):
+        """Sounds of any length -> float32 (B, samples), with zeros after the end of each."""
+        rows = np.zeros((len(sounds), self.samples or max(map(len, sounds))), np.float32)
+        for row, sound in zip(rows, sounds, strict=True):
+            row[:len(sound)] = sound
+        return rows
+
+    def strings(self, outputs):
+        """What a CTC network writes: float (B, steps, 1 + classes) -> [str], names with spaces between."""
+        best = np.asarray(outputs).argmax(axis=2)
+        begins = (best > 0) & (best != np.pad(best, [(0, 0), (1, 0)])[:, :-1])    # no blank, no repetition
+        return [" ".join(self.class_names[label - 1] for label in row[first])
+                for row, first in zip(best, begins, strict=True)]
 
 
 def filled(sounds, samples):

@@ -27,7 +27,7 @@ def arrays(name, split, *, offline):
     kept = read_kept(folder / name, split)
     if kept is not None:
         return kept
-    builder = prepared(name, folder, offline)
+    builder = prepared(name, folder, offline=offline)
     dataset = builder.as_dataset(split=split, as_supervised=True, shuffle_files=False, batch_size=-1)
     images, labels = (np.asarray(values) for values in dataset)
     labels = labels.astype(np.int64)
@@ -35,23 +35,12 @@ def arrays(name, split, *, offline):
     return images, labels
 
 
-def examples(name, split, *, offline):
-    """One by one the examples of a split, in its fixed order: dicts of NumPy arrays, of any shape.
-
-    For what does not make an array, such as sounds of several lengths. Else as arrays.
-    """
-    import tensorflow_datasets as tfds
-    builder = prepared(name, data_folder(), offline)
-    yield from tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))
-
-
 def data_folder():
-    """TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
-def prepared(name, folder, offline):
-    """The TFDS builder of that name, its data downloaded. Raises FileNotFoundError, as arrays says."""
+def prepared(name, folder, *, offline):
+    """TFDS's builder of a data set that is in folder, after a download where needed; see arrays."""
     import tensorflow_datasets as tfds
     try:
         builder = tfds.builder(name, data_dir=folder)
@@ -66,6 +55,16 @@ def prepared(name, folder, offline):
             f"{name} is not in {folder} and could not be downloaded ({reason}). Name the folder that has it "
             f"with --data-dir or TFDS_DATA_DIR, or use --data {offline}, which needs no download.") from error
     return builder
+
+
+def examples(name, split, *, offline):
+    """One by one the examples of a split, as dicts of NumPy arrays: for what does not make one array.
+
+    In TFDS's fixed order. offline, and the FileNotFoundError: as of arrays.
+    """
+    import tensorflow_datasets as tfds
+    builder = prepared(name, data_folder(), offline=offline)
+    yield from tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False))
 
 
 def read_kept(folder, split):

@@ -1,1 +1,1 @@
-"""Networks that read, write and listen: recurrence, memory and alignment."""
+"""Recipes that classify sequences: text, pixels one by one, sound."""

@@ -56,7 +56,7 @@ def main(config, run):
     with run.scope():
         model = compiled_model(config, data)
     history = run.fit(model, data.train, data.validation, epochs=config.epochs, keep_best="val_accuracy")
-    run.save(model, data.class_names)
+    run.save(model, data.class_names, **speech.preprocessing(speech.COMMAND_RATE, *data.input_shape))
     best = max(history, key=lambda row: row["val_accuracy"])
     return {"val_accuracy": best["val_accuracy"], "best_epoch": best["epoch"],
             **run.evaluate(model, data.test)}          # once, at the very end

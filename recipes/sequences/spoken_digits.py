@@ -42,7 +42,8 @@ HEADLINE = "test_label_error_rate"       # of a word: whether it is another
 SMOKE = Config(data="formants", strings=640, test_strings=100, epochs=8, batch_size=16)
 
 
-def compiled_model(config, data, rate=speech.DIGIT_RATE):
+def compiled_model(config, data):
+    rate = speech.DIGIT_RATE
     updates = config.epochs * data.train.batches_per_epoch
     schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, updates)
     if config.task == "words":
@@ -70,7 +71,8 @@ def main(config, run):
         model = compiled_model(config, data)
     chosen, mode = ("val_accuracy", "max") if words else ("val_label_error_rate", "min")
     history = run.fit(model, data.train, data.validation, epochs=config.epochs, keep_best=chosen, mode=mode)
-    run.save(model, data.class_names)
+    run.save(model, data.class_names, **speech.preprocessing(
+        speech.DIGIT_RATE, data.input_shape[0] if words else None))
     best = (max if words else min)(history, key=lambda row: row[chosen])
     metrics = {chosen: best[chosen], "best_epoch": best["epoch"], **run.evaluate(model, data.test)}
     if not run.searching:

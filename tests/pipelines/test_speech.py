@@ -105,21 +105,33 @@ def test_a_missing_file_is_named(tmp_path):
         speech.read_wav(tmp_path / "nowhere.wav", RATE)
 
 
-def test_one_sound_is_what_training_would_have_seen(tmp_path):
+def test_a_file_is_read_as_training_would_have_seen_it(tmp_path):
     path, notes = write_pcm(tmp_path / "tone.wav", tone(), 2), []
-    sound = speech.one_sound(path, RATE, 2_000, say=notes.append)
-    assert sound.shape == (1, 2_000) and sound.dtype == np.float32 and not sound[0, 1_600:].any()
-    assert not notes
-    np.testing.assert_allclose(sound[0, :1_600], tone(), atol=2e-5)
-    assert speech.one_sound(path, RATE, 1_000, say=notes.append).shape == (1, 1_000)
+    reader = speech.Reader(speech.preprocessing(RATE, 2_000))
+    sound = reader.read(path, say=notes.append)
+    assert sound.shape == (1_600,) and sound.dtype == np.float32 and not notes
+    np.testing.assert_allclose(sound, tone(), atol=2e-5)
+    both = reader.batch([sound, sound[:700]])
+    assert both.shape == (2, 2_000) and not both[0, 1_600:].any() and not both[1, 700:].any()
+    np.testing.assert_array_equal(both[:, :700], [sound[:700]] * 2)
+    assert speech.Reader(speech.preprocessing(RATE, 1_000)).read(path, say=notes.append).shape == (1_000,)
     assert notes == [f"{path}: only the first 0.125 of 0.20 s are listened to"]
-    assert speech.one_sound(path, RATE).shape == (1, 1_600)
+    assert speech.Reader(speech.preprocessing(RATE)).batch([sound, sound[:9]]).shape == (2, 1_600)
 
 
 def test_silence_is_not_guessed_at(tmp_path):
     path = write_pcm(tmp_path / "quiet.wav", np.zeros(800), 2)
     with pytest.raises(ValueError, match="is silent"):
-        speech.one_sound(path, RATE)
+        speech.Reader(speech.preprocessing(RATE)).read(path)
+
+
+def test_strings_are_written_as_models_greedy_decodes_them():
+    from models import greedy
+    outputs = np.random.default_rng(0).normal(size=(3, 12, 4)).astype(np.float32)
+    reader = speech.Reader({**speech.preprocessing(RATE), "class_names": ["one", "two", "three"]})
+    names = ["", "one", "two", "three"]
+    assert reader.strings(outputs) == [" ".join(names[label] for label in row if label)
+                                       for row in greedy(outputs).numpy()]
 
 
 def test_sixteen_bits_come_back_as_they_were():

@@ -1,0 +1,29 @@
+import dataclasses
+
+import matplotlib.image
+import pytest
+
+from pipelines import handwriting
+from recipes.sequences.handwriting_lines import NAMED, SMOKE, compiled_model, main, text
+from training import Run
+
+
+@pytest.mark.parametrize("network", ["mdlstm", "blstm"])
+def test_smoke_learns(tmp_path, network):
+    changes = {} if network == "mdlstm" else {"network": "blstm", "cells": (32,), "epochs": 12}
+    config = dataclasses.replace(SMOKE, **changes)
+    run = Run(tmp_path / "run", config=config)
+    metrics = main(config, run)
+    assert metrics["val_label_error_rate"] < 0.8 and metrics["test_label_error_rate"] < 0.8     # nothing read: 1
+    picture = matplotlib.image.imread(run.figure("lines"))[..., :3]
+    assert picture.shape[0] > 400 and picture.std() > 0.1
+
+
+def test_the_networks_read_a_line_in_forty_steps():
+    data = handwriting.load("digits", 8, count=16)
+    for config in NAMED.values():
+        assert compiled_model(config, data).output_shape[1:] == (40, 11)
+
+
+def test_labels_are_written_as_characters():
+    assert text([4, 8, 2, 0, 0], tuple("0123456789")) == "371" and text([0, 0], ("a",)) == ""
