@@ -10,11 +10,10 @@ from training import Run
 
 @pytest.mark.parametrize("network", ["mdlstm", "blstm"])
 def test_smoke_learns(tmp_path, network):
-    changes = {} if network == "mdlstm" else {"network": "blstm", "cells": (32,), "epochs": 12}
-    config = dataclasses.replace(SMOKE, **changes)
+    config = dataclasses.replace(SMOKE, **({} if network == "mdlstm" else {"network": "blstm", "cells": (48,)}))
     run = Run(tmp_path / "run", config=config)
     metrics = main(config, run)
-    assert metrics["val_label_error_rate"] < 0.8 and metrics["test_label_error_rate"] < 0.8     # nothing read: 1
+    assert max(metrics["val_label_error_rate"], metrics["test_label_error_rate"]) < 0.6      # nothing read: 1
     picture = matplotlib.image.imread(run.figure("lines"))[..., :3]
     assert picture.shape[0] > 400 and picture.std() > 0.1
 
