@@ -69,11 +69,13 @@ def main(config, run):
                               count_test=config.test_strings, **options)
     with run.scope():
         model = compiled_model(config, data)
-    chosen, mode = ("val_accuracy", "max") if words else ("val_label_error_rate", "min")
-    history = run.fit(model, data.train, data.validation, epochs=config.epochs, keep_best=chosen, mode=mode)
+    # Several epochs may make no mistake on validation data; their loss tells them apart.
+    history = run.fit(model, data.train, data.validation, epochs=config.epochs, keep_best="val_loss",
+                      mode="min")
     run.save(model, data.class_names, **speech.preprocessing(
         speech.DIGIT_RATE, data.input_shape[0] if words else None))
-    best = (max if words else min)(history, key=lambda row: row[chosen])
+    best = min(history, key=lambda row: row["val_loss"])
+    chosen = "val_accuracy" if words else "val_label_error_rate"
     metrics = {chosen: best[chosen], "best_epoch": best["epoch"], **run.evaluate(model, data.test)}
     if not run.searching:
         if words:

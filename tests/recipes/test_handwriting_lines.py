@@ -10,7 +10,8 @@ from training import Run
 
 @pytest.mark.parametrize("network", ["mdlstm", "blstm"])
 def test_smoke_learns(tmp_path, network):
-    config = dataclasses.replace(SMOKE, **({} if network == "mdlstm" else {"network": "blstm", "cells": (48,)}))
+    cells = SMOKE.cells if network == "mdlstm" else (48,)
+    config = dataclasses.replace(SMOKE, network=network, cells=cells)
     run = Run(tmp_path / "run", config=config)
     metrics = main(config, run)
     assert max(metrics["val_label_error_rate"], metrics["test_label_error_rate"]) < 0.6      # nothing read: 1
