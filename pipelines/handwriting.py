@@ -7,6 +7,7 @@
 Images are white on black, uint8 until they are prepared; labels count from 1, with 0 after a line's end.
 """
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -33,16 +34,20 @@ class Lines:
         self.images = np.pad(images[..., 0], [(0, 0), (1, 1), (1, 1)])         # a black frame around each
         self.height, self.width = height, width
 
+    @functools.cached_property
+    def _pixels(self):
+        with tf.init_scope():                          # one tensor for all graphs, and no part of any
+            return tf.constant(self.images.reshape(-1))
+
     def __call__(self, plans):
         index, down, right = tf.unstack(tf.cast(plans, tf.int32), axis=1)                  # (B, digits)
-        images = tf.reshape(tf.constant(self.images), [-1])
         size = self.images.shape[1]
         line = tf.zeros((tf.shape(index)[0], self.height, self.width), tf.uint8)
         for k in range(index.shape[1]):
             row = tf.clip_by_value(tf.range(self.height) - down[:, k, None] + 1, 0, size - 1)
             column = tf.clip_by_value(tf.range(self.width) - right[:, k, None] + 1, 0, size - 1)
             begin = index[:, k, None] * size ** 2
-            pixels = tf.gather(images, (begin + row * size)[:, :, None] + column[:, None])
+            pixels = tf.gather(self._pixels, (begin + row * size)[:, :, None] + column[:, None])
             line = tf.maximum(line, pixels)
         return tf.cast(line, tf.float32)[..., None] / 255
 
@@ -75,6 +80,8 @@ def load(data="mnist", batch_size=32, *, digits=5, count=20_000, gaps=(-9, 3), l
     where data is missing.
     """
     if data not in DIGITS:
+        if fold is not None:
+            raise ValueError(f"{data} has a validation part of its own: take no --fold with it")
         return iam(data, batch_size, seed=seed, **stream_options)
     if digits < 1 or not -SIZE < gaps[0] <= gaps[1] or lift < 0 or margin < 0:
         raise ValueError("a line has at least one digit, gaps (least, most) above -28, lift and margin of at "

@@ -9,6 +9,7 @@ The official test of the digits is indices 0 to 4 of each speaker and digit; 5 t
 Source: Jackson et al., github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0.
 """
 import dataclasses
+import functools
 import io
 import math
 import re
@@ -285,10 +286,16 @@ class Strings:
         self.sounds, self.lengths = np.concatenate([whole.sounds.reshape(-1), silence]), whole.lengths
         self.samples, self.silence = whole.sounds.shape[1], whole.sounds.size
 
+    @functools.cached_property
+    def _tensors(self):
+        with tf.init_scope():                          # one of each for all graphs, and no part of any
+            return tf.constant(self.sounds), tf.constant(self.lengths)
+
     def __call__(self, plans):
+        sounds, all_lengths = self._tensors
         rows, starts = tf.unstack(tf.cast(plans, tf.int32), axis=1)                        # (B, longest)
         used = rows >= 0
-        lengths = tf.where(used, tf.gather(tf.constant(self.lengths), tf.maximum(rows, 0)), 0)
+        lengths = tf.where(used, tf.gather(all_lengths, tf.maximum(rows, 0)), 0)
         before = tf.pad((starts + lengths)[:, :-1], [[0, 0], [1, 0]])            # end of the one before
         gaps = tf.where(used, starts - before, 0)
         # All pieces of all strings one after the other: gap, recording, gap, recording, ...
@@ -296,7 +303,7 @@ class Strings:
         silence = tf.fill(tf.shape(rows), self.silence)
         begins = tf.reshape(tf.stack([silence, rows * self.samples], axis=2), [-1])
         since = tf.repeat(begins - tf.cumsum(pieces, exclusive=True), pieces)
-        samples = tf.gather(tf.constant(self.sounds), since + tf.range(tf.reduce_sum(pieces)))
+        samples = tf.gather(sounds, since + tf.range(tf.reduce_sum(pieces)))
         whole = tf.reduce_sum(gaps + lengths, axis=1)
         return from_sixteen_bit(tf.RaggedTensor.from_row_lengths(samples, whole, validate=False).to_tensor())
 
@@ -446,8 +453,10 @@ class Disturbed:
         drawn = (uniform(keys(seeds), 1)[..., 0] + 1) / 2                                   # (2, B) in (0, 1)
         place = tf.range(samples)[None]
         later = tf.cast(drawn[0] * self.shift * self.rate, tf.int32)[:, None]
-        source = place - later
-        moved = tf.where(source >= 0, tf.gather(sounds, tf.maximum(source, 0), axis=1, batch_dims=1), 0.0)
+        moved = sounds
+        if self.shift:
+            source = place - later
+            moved = tf.where(source >= 0, tf.gather(sounds, tf.maximum(source, 0), axis=1, batch_dims=1), 0.0)
         if not self.noise:
             return moved
         end = tf.reduce_max(tf.where(moved != 0, place + 1, 0), axis=1, keepdims=True)

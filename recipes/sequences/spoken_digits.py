@@ -30,14 +30,14 @@ class Config:
     dropout: float = 0.3         # probability
     shift: float = 0.2           # seconds at most that a word begins later
     noise: float = 0.01          # standard deviation at most, as a part of the loudest sample
-    strings: int = 20_000        # made from the training recordings
+    strings: int = 10_000        # made from the training recordings
     test_strings: int = 1_000    # made from those of the test, and as many for validation
     learning_rate: float = 0.003     # falls to zero along a cosine
     epochs: int = 30             # over all recordings, or strings
     batch_size: int = 32         # over all devices
 
 
-NAMED = {"words": Config(), "strings": Config(task="strings", dropout=0.0, shift=0.0, epochs=6)}
+NAMED = {"words": Config(), "strings": Config(task="strings", dropout=0.0, shift=0.0, epochs=4)}
 HEADLINE = "test_label_error_rate"       # of a word: whether it is another
 SMOKE = Config(data="formants", strings=640, test_strings=100, epochs=8, batch_size=16)
 

@@ -129,6 +129,8 @@ def test_damaged_images_are_left_out_and_counted(iam, capsys):
 
 
 def test_what_is_not_iam_is_said(iam, tmp_path):
+    with pytest.raises(ValueError, match="has a validation part of its own: take no --fold"):
+        handwriting.load(str(iam), 2, fold=(1, 2))
     with pytest.raises(FileNotFoundError, match="there is no folder nowhere: name one with the layout of"):
         handwriting.load("nowhere", 2)
     with pytest.raises(FileNotFoundError, match="does not have the layout of IAM"):
