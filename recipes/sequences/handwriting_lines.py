@@ -26,8 +26,8 @@ class Config:
     data: str = "mnist"          # or fashion_mnist, kmnist, emnist; a folder of IAM; digits needs no download
     network: Literal["mdlstm", "blstm"] = "mdlstm"
     block: tuple[int, int] = (4, 2)      # rows, columns of pixels that a place of the first layer sees
-    cells: tuple[int, ...] = (4, 16, 32)     # LSTM cells of each direction, by layer
-    features: tuple[int, ...] = (12, 32)     # tanh units between two layers of the mdlstm
+    cells: tuple[int, ...] = (4, 16, 64)     # LSTM cells of each direction, by layer
+    features: tuple[int, ...] = (16, 64)     # tanh units between two layers of the mdlstm
     digits: int = 5              # of a line
     lines: int = 20_000          # made from the training digits
     learning_rate: float = 0.005     # falls to zero along a cosine
@@ -39,8 +39,8 @@ WINDOWS = ((3, 2), (3, 1))       # of places that come together: 36x160 -> 9x80 
 COLUMNS = 4                      # of pixels in a step of the blstm
 NAMED = {"mdlstm": Config(), "blstm": Config(network="blstm", cells=(64, 64))}
 HEADLINE = "test_label_error_rate"
-SMOKE = Config(data="digits", block=(4, 4), cells=(3, 8, 16), features=(8, 16), digits=3, lines=800, epochs=8,
-               batch_size=16)
+SMOKE = Config(data="digits", block=(4, 4), cells=(4, 12, 48), features=(16, 48), digits=3, lines=800,
+               epochs=8, batch_size=16)
 
 
 def compiled_model(config, data):

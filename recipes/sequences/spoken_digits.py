@@ -39,7 +39,7 @@ class Config:
 
 NAMED = {"words": Config(), "strings": Config(task="strings", dropout=0.0, shift=0.0, epochs=4)}
 HEADLINE = "test_label_error_rate"       # of a word: whether it is another
-SMOKE = Config(data="formants", strings=640, test_strings=100, epochs=8, batch_size=16)
+SMOKE = Config(data="formants", strings=400, test_strings=100, epochs=8, batch_size=16)
 
 
 def compiled_model(config, data):

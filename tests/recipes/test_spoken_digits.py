@@ -28,18 +28,18 @@ def test_smoke_learns_strings_and_what_is_saved_reads_a_file(tmp_path):
     config = dataclasses.replace(SMOKE, task="strings", dropout=0.0, shift=0.0)
     run = Run(tmp_path / "run", config=config)
     metrics = main(config, run)
-    assert metrics["val_label_error_rate"] < 0.5 and metrics["test_label_error_rate"] < 0.5      # silence: 1
+    assert max(metrics["val_label_error_rate"], metrics["test_label_error_rate"]) < 0.3        # silence: 1
     assert metrics["test_beam_search_error_rate"] <= metrics["test_label_error_rate"] + 0.05
     assert picture(run)
     with zipfile.ZipFile(run.folder / "model.keras") as archive:
         about = json.loads(archive.read("about.json"))
     assert about["kind"] == speech.KIND and about["samples"] is None
     reader, model = speech.Reader(about), keras.saving.load_model(run.folder / "model.keras", compile=False)
-    test = speech.strings("formants", 8, count=1, count_test=SMOKE.test_strings).test
+    test = speech.strings("formants", 8, count=8, count_test=SMOKE.test_strings).test
     sounds, labels = test[:20].arrays()
     said = [" ".join(speech.DIGITS[label - 1] for label in row if label) for row in labels]
     heard = reader.strings(model(reader.batch(list(sounds))))
-    assert sum(one == other for one, other in zip(said, heard, strict=True)) >= 1
+    assert sum(one == other for one, other in zip(said, heard, strict=True)) >= 10
     assert all(set(string.split()) <= set(speech.DIGITS) for string in heard)
 
 

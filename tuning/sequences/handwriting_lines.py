@@ -12,7 +12,7 @@ def sample(hp, base=Config()):
         base,
         cells=(hp.Choice("cells.first", [2, 4, 8], default=4),
                hp.Choice("cells.second", [8, 16, 32], default=16),
-               hp.Choice("cells.third", [16, 32, 64], default=32)),
-        features=(hp.Choice("features.first", [6, 12, 24], default=12),
-                  hp.Choice("features.second", [16, 32, 64], default=32)),
+               hp.Choice("cells.third", [16, 32, 64], default=64)),
+        features=(hp.Choice("features.first", [8, 16, 32], default=16),
+                  hp.Choice("features.second", [16, 32, 64], default=64)),
         learning_rate=hp.Float("learning_rate", 0.0005, 0.02, sampling="log", default=base.learning_rate))
