@@ -35,19 +35,25 @@ class Config:
     batch_size: int = 32         # over all devices
 
 
-WINDOWS = ((3, 2), (3, 1))       # of places that come together: 36x160 -> 9x80 -> 3x40 -> 1x40
-COLUMNS = 4                      # of pixels in a step of the blstm
+COLUMNS = 4                      # of pixels in a step of either network's output
 NAMED = {"mdlstm": Config(), "blstm": Config(network="blstm", cells=(64, 64))}
 HEADLINE = "test_label_error_rate"
-SMOKE = Config(data="digits", block=(4, 4), cells=(4, 12, 48), features=(16, 48), digits=3, lines=800,
+SMOKE = Config(data="digits", block=(4, 4), cells=(4, 12, 32), features=(16, 32), digits=3, lines=800,
                epochs=8, batch_size=16)
+
+
+def windows(config):
+    """Rows and columns of places that come together behind each layer: 9x80 -> 3x40 -> 1x40 by default."""
+    if COLUMNS % config.block[1]:
+        raise ValueError(f"the columns of a block must divide {COLUMNS}. Received: block={config.block}")
+    return ((3, COLUMNS // config.block[1]), *[(3, 1)] * (len(config.features) - 1))
 
 
 def compiled_model(config, data):
     shape = data.test[:1].arrays()[0].shape[1:]
     if config.network == "mdlstm":
         model = multidimensional_lstm(shape, data.num_classes, block=config.block, cells=config.cells,
-                                      features=config.features, windows=WINDOWS[:len(config.features)])
+                                      features=config.features, windows=windows(config))
     else:
         model = columns_blstm(shape, data.num_classes, columns=COLUMNS, units=config.cells)
     schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate,
