@@ -4,6 +4,7 @@
     network multidimensional_lstm      Graves and Schmidhuber's hierarchy, with a CTC output
 """
 import keras
+import numpy as np
 from keras import layers, ops
 
 from models.ctc import IMPOSSIBLE, ctc_output
@@ -65,8 +66,8 @@ class MultidimensionalLSTM(layers.Layer):
                                       initializer=keras.initializers.VarianceScaling(SCALE))
         self.recurrent_kernel = self.add_weight(shape=(4, 2 * self.units, gates), name="recurrent_kernel",
                                                 initializer=keras.initializers.LecunNormal())
-        # Zero also for the forget gates: two of about 1 would let the cell grow from place to place.
-        self.bias = self.add_weight(shape=(4 * gates,), name="bias", initializer="zeros")
+        rows = -(-input_shape[1] // self.block[0])
+        self.bias = self.add_weight(shape=(4 * gates,), name="bias", initializer=first_bias(self.units, rows))
 
     def call(self, images):
         x = ops.conv(images, self.kernel, strides=self.block, padding="same") + self.bias
@@ -102,6 +103,18 @@ class MultidimensionalLSTM(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "units": self.units, "block": self.block}
+
+
+def first_bias(units, rows):
+    """First biases of the gates: 1 for what a single row keeps of the place to the left, as in any LSTM.
+
+    Zero for the forget gates of several rows: of a half each, so that two together keep what there
+    is, where two of about 1 would let the cell grow from place to place.
+    """
+    def initializer(shape, dtype=None):
+        keep_left = np.arange(GATES * units) // units == 1
+        return ops.convert_to_tensor(np.tile(np.where(keep_left & (rows == 1), 1.0, 0.0), 4), dtype)
+    return initializer
 
 
 def flipped(images, corner):
@@ -144,9 +157,12 @@ def columns_blstm(input_shape, num_classes, *, columns=4, units=(64, 64)):
     """The one-dimensional rival: some columns of pixels at a time, from both ends, with a CTC output.
 
     Shapes: float (B, H, W, C), H known and W a multiple of columns -> (B, W / columns, 1 + num_classes)
-    logits, the blank first.
+    logits, the blank first. Raises ValueError for another width.
     """
-    height, _, channels = input_shape
+    height, width, channels = input_shape
+    if width is not None and width % columns:
+        raise ValueError("the width must be a multiple of columns. "
+                         f"Received: width={width}, columns={columns}")
     image = keras.Input(input_shape, name="image")
     x = layers.Permute((2, 1, 3), name="columns")(image)                        # (B, W, H, C)
     x = layers.Reshape((-1, columns * height * channels), name="sequence")(x)

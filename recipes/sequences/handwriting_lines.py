@@ -28,6 +28,7 @@ class Config:
     block: tuple[int, int] = (4, 2)      # rows, columns of pixels that a place of the first layer sees
     cells: tuple[int, ...] = (4, 16, 64)     # LSTM cells of each direction, by layer
     features: tuple[int, ...] = (16, 64)     # tanh units between two layers of the mdlstm
+    columns: int = 4             # of pixels in a step of the output, of either network
     digits: int = 5              # of a line
     lines: int = 20_000          # made from the training digits
     learning_rate: float = 0.005     # falls to zero along a cosine
@@ -35,18 +36,18 @@ class Config:
     batch_size: int = 32         # over all devices
 
 
-COLUMNS = 4                      # of pixels in a step of either network's output
 NAMED = {"mdlstm": Config(), "blstm": Config(network="blstm", cells=(64, 64))}
 HEADLINE = "test_label_error_rate"
-SMOKE = Config(data="digits", block=(4, 4), cells=(4, 12, 32), features=(16, 32), digits=3, lines=800,
-               epochs=8, batch_size=16)
+SMOKE = Config(data="digits", block=(4, 4), cells=(4, 12, 48), features=(16, 48), columns=8, digits=3,
+               lines=800, epochs=8, batch_size=16)
 
 
 def windows(config):
     """Rows and columns of places that come together behind each layer: 9x80 -> 3x40 -> 1x40 by default."""
-    if COLUMNS % config.block[1]:
-        raise ValueError(f"the columns of a block must divide {COLUMNS}. Received: block={config.block}")
-    return ((3, COLUMNS // config.block[1]), *[(3, 1)] * (len(config.features) - 1))
+    if config.columns % config.block[1]:
+        raise ValueError(f"the columns of a step must be a multiple of those of a block. Received: "
+                         f"columns={config.columns}, block={config.block}")
+    return ((3, config.columns // config.block[1]), *[(3, 1)] * (len(config.features) - 1))
 
 
 def compiled_model(config, data):
@@ -55,7 +56,7 @@ def compiled_model(config, data):
         model = multidimensional_lstm(shape, data.num_classes, block=config.block, cells=config.cells,
                                       features=config.features, windows=windows(config))
     else:
-        model = columns_blstm(shape, data.num_classes, columns=COLUMNS, units=config.cells)
+        model = columns_blstm(shape, data.num_classes, columns=config.columns, units=config.cells)
     schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate,
                                                       config.epochs * data.train.batches_per_epoch)
     model.compile(keras.optimizers.Adam(schedule, global_clipnorm=1.0), keras.losses.CTC(),

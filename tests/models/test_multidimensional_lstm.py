@@ -106,5 +106,7 @@ def test_bad_arguments_are_refused():
         multidimensional_lstm((12, 16, 1), 4, cells=(2, 3))
     with pytest.raises(ValueError, match="units and block of at least 1"):
         MultidimensionalLSTM(0)
+    with pytest.raises(ValueError, match="must be a multiple of columns. Received: width=10, columns=4"):
+        columns_blstm((12, 10, 1), 4)
     with pytest.raises(ValueError, match="H and C known"):
         MultidimensionalLSTM(2)(keras.Input((None, 8, 1)))
