@@ -32,7 +32,7 @@ class Config:
     digits: int = 5              # of a line
     lines: int = 20_000          # made from the training digits
     learning_rate: float = 0.005     # falls to zero along a cosine
-    epochs: int = 4              # over all lines
+    epochs: int = 8              # over all lines
     batch_size: int = 32         # over all devices
 
 
