@@ -15,6 +15,7 @@ if not (sys.argv[:1] == ["-m"] and ("-m", "models") in zip(sys.orig_argv, sys.or
         normalised_convnet,
         simard_convnet,
     )
+    from models.ctc import beam_search, blstm_ctc, greedy
     from models.densenet import (
         densenet121,
         densenet161,
@@ -28,6 +29,7 @@ if not (sys.argv[:1] == ["-m"] and ("-m", "models") in zip(sys.orig_argv, sys.or
     from models.inputs import on_images
     from models.lenet import lenet1, lenet5, modern_lenet5, scaled_tanh
     from models.mlp import mlp
+    from models.multidimensional_lstm import columns_blstm, multidimensional_lstm
     from models.one_shot import prototypical, siamese
     from models.perceptron import mcculloch_pitts, threshold_perceptron
     from models.resnet import (
@@ -42,13 +44,16 @@ if not (sys.argv[:1] == ["-m"] and ("-m", "models") in zip(sys.orig_argv, sys.or
         resnet152,
         resnet_cifar,
     )
+    from models.speech import commands_convnet, word_convnet
     from models.vgg import vgg, vgg11, vgg13, vgg16, vgg19
     from models.weights import decode_predictions, preprocess, weighted
 
-__all__ = ["airbench94", "alexnet", "alexnet_owt", "catalog", "complexity", "decode_predictions",
-           "densenet121", "densenet161", "densenet169", "densenet201", "densenet264", "densenet_cifar",
-           "fast_convnet", "features", "googlenet", "lenet1", "lenet5", "mcculloch_pitts", "mcdnn_column",
-           "mlp", "modern_lenet5", "nielsen_convnet", "normalised_convnet", "on_images", "plain18", "plain34",
-           "plain_cifar", "preprocess", "prototypical", "resnet101", "resnet152", "resnet18", "resnet34",
-           "resnet50", "resnet9", "resnet_cifar", "scaled_tanh", "set_whitening", "siamese", "simard_convnet",
-           "threshold_perceptron", "vgg", "vgg11", "vgg13", "vgg16", "vgg19", "weighted"]
+__all__ = ["airbench94", "alexnet", "alexnet_owt", "beam_search", "blstm_ctc", "catalog", "columns_blstm",
+           "commands_convnet", "complexity", "decode_predictions", "densenet121", "densenet161",
+           "densenet169", "densenet201", "densenet264", "densenet_cifar", "fast_convnet", "features",
+           "googlenet", "greedy", "lenet1", "lenet5", "mcculloch_pitts", "mcdnn_column", "mlp",
+           "modern_lenet5", "multidimensional_lstm", "nielsen_convnet", "normalised_convnet", "on_images",
+           "plain18", "plain34", "plain_cifar", "preprocess", "prototypical", "resnet101", "resnet152",
+           "resnet18", "resnet34", "resnet50", "resnet9", "resnet_cifar", "scaled_tanh", "set_whitening",
+           "siamese", "simard_convnet", "threshold_perceptron", "vgg", "vgg11", "vgg13", "vgg16", "vgg19",
+           "weighted", "word_convnet"]
