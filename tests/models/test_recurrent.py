@@ -43,6 +43,7 @@ CLASSIFIERS = {
     "lstm, two directions, max": ((6,), {"vocabulary": 9, "units": (5, 4), "bidirectional": True,
                                          "pooling": "max", "dropout": 0.3}),
     "gru, mean": ((None,), {"cell": "gru", "vocabulary": 9, "units": (5,), "pooling": "mean"}),
+    "lstm, hoisted": ((6, 3), {"units": (5, 4), "bidirectional": True, "hoisted": True}),
     "lstm, recurrent dropout": ((6, 3), {"units": (5,), "recurrent_dropout": 0.3})}
 
 
@@ -163,6 +164,7 @@ def test_streaming_goes_on_where_it_was(cell):
 
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"cell": "mgu"}, "cell must be one of rnn, irnn, lstm, gru. Received: 'mgu'"),
+    ({"cell": "gru", "hoisted": True}, "hoisted is for cell lstm. Received: cell='gru'"),
     ({"units": ()}, "at least one width.*Received: units="),
     ({"units": (0,)}, "each at least 1"),
     ({"dropout": 1.0}, "dropout must be in"),
