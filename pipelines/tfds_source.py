@@ -23,10 +23,24 @@ def arrays(name, split, *, offline):
     offline names the data that works without a download, for the message of the
     FileNotFoundError that is raised when there is neither cache nor network.
     """
-    folder = Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    folder = data_folder()
     kept = read_kept(folder / name, split)
     if kept is not None:
         return kept
+    builder = prepared(name, folder, offline=offline)
+    dataset = builder.as_dataset(split=split, as_supervised=True, shuffle_files=False, batch_size=-1)
+    images, labels = (np.asarray(values) for values in dataset)
+    labels = labels.astype(np.int64)
+    keep(Path(builder.data_path), split, images, labels)
+    return images, labels
+
+
+def data_folder():
+    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def prepared(name, folder, *, offline):
+    """TFDS's builder of a data set that is in folder, after a download where needed; see arrays."""
     import tensorflow_datasets as tfds
     try:
         builder = tfds.builder(name, data_dir=folder)
@@ -40,11 +54,19 @@ def arrays(name, split, *, offline):
         raise FileNotFoundError(
             f"{name} is not in {folder} and could not be downloaded ({reason}). Name the folder that has it "
             f"with --data-dir or TFDS_DATA_DIR, or use --data {offline}, which needs no download.") from error
-    dataset = builder.as_dataset(split=split, as_supervised=True, shuffle_files=False, batch_size=-1)
-    images, labels = (np.asarray(values) for values in dataset)
-    labels = labels.astype(np.int64)
-    keep(Path(builder.data_path), split, images, labels)
-    return images, labels
+    return builder
+
+
+def texts(name, split, *, offline):
+    """A whole split of texts: str (N,), as an object array, and int64 labels (N,), or None where it has none.
+
+    In TFDS's fixed order. offline, and the FileNotFoundError: as of arrays.
+    """
+    builder = prepared(name, data_folder(), offline=offline)
+    dataset = builder.as_dataset(split=split, shuffle_files=False, batch_size=-1)
+    columns = {key: np.asarray(values) for key, values in dataset.items()}
+    found = np.array([text.decode() for text in columns["text"]], dtype=object)
+    return found, columns["label"].astype(np.int64) if "label" in columns else None
 
 
 def read_kept(folder, split):

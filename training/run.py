@@ -186,12 +186,14 @@ class Run:
         with replacing(self.output / "predictions.npz") as part:
             np.savez_compressed(part, logits=logits, labels=examples.labels, **mistakes)
 
-    def save(self, model, class_names=(), *, mean=0.0, std=1.0):
-        """Writes model.keras, with what one needs to feed it raw images.
+    def save(self, model, class_names=(), *, mean=0.0, std=1.0, **preprocessing):
+        """Writes model.keras, with what one needs to feed it raw images, or what preprocessing says.
 
         The model takes (pixel / 255 - mean) / std; mean and std are numbers, or one per channel.
+        preprocessing: values for JSON, for the reader that recipes.__main__ has for its "kind".
         """
-        about = {"recipe": self.recipe, "class_names": list(class_names), "mean": mean, "std": std}
+        about = {"recipe": self.recipe, "class_names": list(class_names), "mean": mean, "std": std,
+                 **preprocessing}
         with replacing(self.output / MODEL) as part:
             model.save(part)
             with zipfile.ZipFile(part, "a") as archive:

@@ -1,0 +1,1 @@
+"""Recipes that classify sequences: text, pixels one by one, sound."""
