@@ -1,5 +1,6 @@
 """Recurrent networks of any cell, classifiers of sequences and language models; the LSTM cell written out."""
 import keras
+import numpy as np
 from keras import layers, ops
 
 from models import classifier
@@ -119,6 +120,31 @@ def streaming(model, batch_size=1, steps=None):
     for ours, theirs in zip(copy.trainable_variables, model.trainable_variables, strict=True):
         ours.assign(theirs)
     return copy
+
+
+def continuation(model, prompt, count, *, temperature=1.0, seed=0):
+    """Symbols drawn one after the other, each from what the model says of those before: int64 (count,).
+
+    model: of streaming(), for one row; its states are set to zero first. prompt: integers (T,), at least one.
+    temperature: logits are divided by it; 0 takes the likeliest symbol each time.
+    """
+    if temperature < 0 or not len(prompt):
+        raise ValueError("continuation takes a prompt of at least one symbol and a temperature of at least 0. "
+                         f"Received: {len(prompt)} symbols, temperature={temperature}")
+    for layer in model.layers:
+        if getattr(layer, "stateful", False):
+            layer.reset_state()
+    generator, symbols = np.random.default_rng(seed), []
+    logits = model.predict_on_batch(np.asarray(prompt, np.int32)[None])[0, -1]
+    for _ in range(count):
+        if temperature:
+            scaled = np.asarray(logits, np.float64) / temperature
+            chances = np.exp(scaled - scaled.max())
+            symbols.append(int(generator.choice(len(chances), p=chances / chances.sum())))
+        else:
+            symbols.append(int(np.argmax(logits)))
+        logits = model.predict_on_batch(np.array([[symbols[-1]]], np.int32))[0, -1]
+    return np.array(symbols, np.int64)
 
 
 def recurrent_layer(cell, units, *, name, bidirectional=False, return_sequences=False, stateful=False,

@@ -1,1 +1,1 @@
-"""Recipes that classify sequences: text, pixels one by one, sound."""
+"""Recipes that read and write sequences: text, sound, pixels one by one."""
