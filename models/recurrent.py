@@ -129,7 +129,7 @@ def continuation(model, prompt, count, *, temperature=1.0, seed=0):
     temperature: logits are divided by it; 0 takes the likeliest symbol each time.
     """
     if temperature < 0 or not len(prompt):
-        raise ValueError("continuation takes a prompt of at least one symbol and a temperature of at least 0. "
+        raise ValueError("continuation takes a prompt of one symbol or more and a temperature of at least 0. "
                          f"Received: {len(prompt)} symbols, temperature={temperature}")
     for layer in model.layers:
         if getattr(layer, "stateful", False):

@@ -159,6 +159,10 @@ class Reader:
     def __init__(self, about):
         self.alphabet = Alphabet(about["characters"])
 
+    @staticmethod
+    def load(path):
+        return contents(path)
+
     def read(self, text, name):
         """A text -> int32 (T,). Raises ValueError, with the name, if none of its characters is known."""
         found = self.alphabet.integers(text)

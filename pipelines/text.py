@@ -14,9 +14,13 @@ TOKEN = re.compile(r"[^\W_]+(?:'[^\W_]+)*|[!?£$€%]")
 KIND = "text"                              # in about.json: predict takes texts
 
 
-def words(text):
-    """The words of a text in lower case, in any script; of all signs only those that say something."""
-    return TOKEN.findall(text.lower().replace("<br />", " "))
+def words(text, shapes=False):
+    """The words of a text in lower case, in any script; of all signs only those that say something.
+
+    shapes: every digit is read as 0, so that all telephone numbers of one length are one word.
+    """
+    text = text.lower().replace("<br />", " ")
+    return TOKEN.findall(re.sub(r"\d", "0", text) if shapes else text)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,25 +31,27 @@ class Vocabulary:
     words: the known words, the most frequent first.
     pairs: int64 codes of the known pairs, (first word's integer) * (2 + words) + second's.
     length: words of a text that are read; of a longer one the last, since reviews end with their verdict.
+    shapes: as of words.
     """
     words: tuple[str, ...]
     pairs: tuple[int, ...] = ()
     length: int = 400
+    shapes: bool = False
 
     @classmethod
-    def of(cls, texts, size, *, pairs=0, length=400):
+    def of(cls, texts, size, *, pairs=0, length=400, shapes=False):
         """The `size` most frequent words of these texts, and `pairs` pairs, that occur at least twice."""
         if size < 1 or pairs < 0 or length < 1:
             raise ValueError("a vocabulary needs at least one word, no negative number of pairs, and texts "
                              f"of at least one word. Received: size={size}, pairs={pairs}, length={length}")
         counts = Counter()
         for text in texts:
-            counts.update(words(text))
+            counts.update(words(text, shapes))
         common = sorted((word for word, count in counts.items() if count > 1),
                         key=lambda word: (-counts[word], word))[:size]
         if not common:
             raise ValueError(f"no word occurs twice in the {len(texts)} texts for training")
-        single = cls(tuple(common), length=length)
+        single = cls(tuple(common), length=length, shapes=shapes)
         if not pairs:
             return single
         codes, counts = np.unique(np.concatenate([single.pair_codes(single.word_integers(text))
@@ -66,7 +72,8 @@ class Vocabulary:
         return np.array(self.pairs, np.int64)
 
     def word_integers(self, text):
-        return np.array([self.places.get(word, UNKNOWN) for word in words(text)[-self.length:]], np.int64)
+        found = words(text, self.shapes)[-self.length:]
+        return np.array([self.places.get(word, UNKNOWN) for word in found], np.int64)
 
     def pair_codes(self, integers):
         known = (integers[:-1] != UNKNOWN) & (integers[1:] != UNKNOWN)
@@ -83,12 +90,14 @@ class Vocabulary:
         return found.astype(np.int32)
 
     def array(self, texts):
-        """Texts -> int32 (N, T of the longest), padding after the words."""
-        return padded([self.integers(text) for text in texts])
+        """Texts -> int32 (N, T of the longest), padding after the words; one without words is one unknown."""
+        found = [self.integers(text) for text in texts]
+        return padded([one if len(one) else np.array([UNKNOWN]) for one in found])
 
     def preprocessing(self):
         """What goes into about.json, for reader."""
-        return {"kind": KIND, "words": self.words, "pairs": self.pairs, "length": self.length}
+        return {"kind": KIND, "words": self.words, "pairs": self.pairs, "length": self.length,
+                "shapes": self.shapes}
 
 
 def padded(sequences):
@@ -106,9 +115,9 @@ class TextSplits(Splits):
     test_texts: tuple[str, ...]
 
 
-def vectorised(training, validation, test, size, *, pairs=0, length=400):
+def vectorised(training, validation, test, size, **options):
     """(vocabulary, three Examples of int32 (N, T)) of three Examples of str (N,): once, before training."""
-    vocabulary = Vocabulary.of(training.inputs, size, pairs=pairs, length=length)
+    vocabulary = Vocabulary.of(training.inputs, size, **options)
     return vocabulary, *(Examples(vocabulary.array(part.inputs), part.labels)
                          for part in (training, validation, test))
 
@@ -118,7 +127,12 @@ class Reader:
     takes = "text files, or --text TEXT"
 
     def __init__(self, about):
-        self.vocabulary = Vocabulary(tuple(about["words"]), tuple(about["pairs"]), about["length"])
+        self.vocabulary = Vocabulary(tuple(about["words"]), tuple(about["pairs"]), about["length"],
+                                     about["shapes"])
+
+    @staticmethod
+    def load(path):
+        return contents(path)
 
     def read(self, text, name):
         """A text -> int32 (T,). Raises ValueError, with the name, if it says nothing to the network."""
