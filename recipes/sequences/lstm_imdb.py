@@ -45,7 +45,7 @@ class Config:
 
 
 FASTTEXT = Config(network="fasttext", words=30_000, length=800, dropout=0.0, learning_rate=0.005,
-                  epochs=12, batch_size=128)
+                  epochs=10, batch_size=128)
 NAMED = {
     "bag-of-words": dataclasses.replace(FASTTEXT, network="bag_of_words"),
     "fasttext": FASTTEXT,

@@ -36,7 +36,7 @@ class Config:
     units: int = 32              # of the LSTM, in each direction
     dropout: float = 0.3         # probability, on the inputs of each layer
     learning_rate: float = 0.005           # of Adam
-    epochs: int = 15
+    epochs: int = 10
     batch_size: int = 32
 
 
