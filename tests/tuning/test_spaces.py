@@ -9,7 +9,7 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from pipelines import mnist
+from pipelines import characters, imdb, mnist
 from recipes.catalog import cards
 from tuning import spaces
 
@@ -71,17 +71,23 @@ def test_a_parameter_is_named_after_its_field_and_may_be_fixed(name):
         assert getattr(least, fixed) == getattr(greatest, fixed) == getattr(space.Config(), fixed)
 
 
+DATA = {"lstm_imdb": lambda: imdb.load("sentences", 2, words=50),              # all others: small digits
+        "char_lm_shakespeare": lambda: characters.load("sentences")}
+
+
 @pytest.mark.parametrize("name", spaces.names())
 def test_the_corners_build(name):
     space = spaces.load(name)
     recipe = recipe_module(space)
-    data = mnist.load("digits", 10)
+    data = DATA.get(name, lambda: mnist.load("digits", 10))()
+    inputs = data.train.batch(0)[0] if name in DATA else np.zeros((2, *data.input_shape), np.float32)
     built = set()
     for changes in corners(space):
         config = space.config(values_of(space, changes), space.Config())
         model = recipe.compiled_model(recipe.Config(**dataclasses.asdict(config)), data)
-        logits = model(np.zeros((2, *data.input_shape), np.float32))
-        assert logits.shape == (2, data.num_classes)
+        logits = model(inputs)
+        assert logits.shape == model.compute_output_shape(inputs.shape) and np.isfinite(logits).all()
+        assert name in DATA or logits.shape == (2, data.num_classes)
         built.add(config)
     assert len(built) > 4
 
