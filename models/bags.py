@@ -4,6 +4,8 @@ from keras import layers, ops
 
 from models import classifier
 
+COMBINERS = {"sum": 0.0, "sqrtn": 0.5, "mean": 1.0}        # n to this power divides a sum over n steps
+
 
 def bag_of_words(vocabulary, num_classes):
     """The sum of one weight per class for each word of the text: multinomial logistic regression on counts.
@@ -16,16 +18,18 @@ def bag_of_words(vocabulary, num_classes):
     words = keras.Input((None,), dtype="int32", name="sequence")
     x = layers.Embedding(vocabulary, num_classes, embeddings_initializer="zeros", mask_zero=True,
                          name="weights")(words)
-    x = SumOverTime(name="features")(x)
+    x = SumOverTime("sum", name="features")(x)
     return keras.Model(words, ClassBias(name="logits", dtype="float32")(x), name="bag_of_words")
 
 
-def fasttext(vocabulary, num_classes, *, width=10, dropout=0.0):
+def fasttext(vocabulary, num_classes, *, width=10, combiner="mean", dropout=0.0):
     """The mean of the vectors of all words, and of pairs of words if the input has them; a linear layer.
 
     Source: Joulin et al. 2016, Bag of tricks for efficient text classification, arXiv:1607.01759.
     Shapes: integers (B, T) in [0, vocabulary), 0 for padding -> (B, num_classes) logits.
     Parameters: vocabulary x width + (width + 1) x num_classes.
+    combiner: "mean" of the vectors as published; "sqrtn" divides their sum by the root of their number,
+    so that a text of one word says less than one of many that agree.
     dropout: probability that a component of the mean is dropped, in [0, 1).
     Raises ValueError for a size below 1 or a dropout out of range.
     """
@@ -34,7 +38,7 @@ def fasttext(vocabulary, num_classes, *, width=10, dropout=0.0):
         raise ValueError(f"dropout must be in [0, 1). Received: {dropout}")
     words = keras.Input((None,), dtype="int32", name="sequence")
     x = layers.Embedding(vocabulary, width, mask_zero=True, name="embedding")(words)
-    x = layers.GlobalAveragePooling1D(name="features")(x)
+    x = SumOverTime(combiner, name="features")(x)
     if dropout:
         x = layers.Dropout(dropout, name="logits_dropout")(x)
     return keras.Model(words, classifier.logits(x, num_classes), name="fasttext")
@@ -48,20 +52,30 @@ def check(**sizes):
 
 @keras.saving.register_keras_serializable("models")
 class SumOverTime(layers.Layer):
-    """The sum of each feature over the steps that are no padding: (B, T, F) -> (B, F)."""
+    """The sum of each feature over the n steps that are no padding: (B, T, F) -> (B, F), 0 if there is none.
 
-    def __init__(self, **kwargs):
+    combiner: "sum", "mean" (divided by n) or "sqrtn" (divided by the square root of n).
+    """
+
+    def __init__(self, combiner="sum", **kwargs):
         super().__init__(**kwargs)
-        self.supports_masking = True
+        if combiner not in COMBINERS:
+            raise ValueError(f"combiner must be one of {', '.join(COMBINERS)}. Received: {combiner!r}")
+        self.combiner, self.supports_masking = combiner, True
 
     def call(self, x, mask=None):
-        return ops.sum(x if mask is None else x * ops.cast(mask, x.dtype)[..., None], axis=1)
+        valid = ops.ones_like(x[..., :1]) if mask is None else ops.cast(mask, x.dtype)[..., None]
+        count = ops.maximum(ops.sum(valid, axis=1), 1)
+        return ops.sum(x * valid, axis=1) / count ** COMBINERS[self.combiner]
 
     def compute_mask(self, x, mask=None):
         return None
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], input_shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "combiner": self.combiner}
 
 
 @keras.saving.register_keras_serializable("models")

@@ -34,6 +34,7 @@ class Config:
     length: int = 80             # words of a message
     embedding: int = 32          # numbers per word, or pair
     units: int = 32              # of the LSTM, in each direction
+    combiner: Literal["mean", "sqrtn"] = "sqrtn"   # of fastText; "mean" is sure of itself after one word
     dropout: float = 0.3         # probability, on the inputs of each layer
     learning_rate: float = 0.005           # of Adam
     epochs: int = 10
@@ -50,7 +51,8 @@ def compiled_model(config, data):
     """Integers (B, T) -> one logit: that the message is spam."""
     size = len(data.vocabulary)
     if config.network == "fasttext":
-        model = fasttext(size, 1, width=config.embedding, dropout=config.dropout)
+        model = fasttext(size, 1, width=config.embedding, combiner=config.combiner,
+                         dropout=config.dropout)
     else:
         model = recurrent_classifier((None,), 1, vocabulary=size, embedding=config.embedding,
                                      units=(config.units,), bidirectional=True, pooling="max",
