@@ -56,7 +56,7 @@ def test_predict_takes_raw_text(smoke_run, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert status == 2
     assert [line.split("  (")[0].split()[-1] for line in out.splitlines()] == ["positive", "negative"]
-    assert len(err.splitlines()) == 2 and "is empty" in err and "another script" in err
+    assert len(err.splitlines()) == 2 and "is empty" in err and "or script" in err
 
 
 def test_predict_needs_something_to_read(smoke_run, capsys):
