@@ -28,7 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "speed" / "recurrent_steps.json"
 WORDS, SYMBOLS = 200, 66
 NETWORKS = {                     # batch, steps, and how many updates to time
-    "lstm_imdb": (32, 400, 5), "keras-imdb-lstm": (32, 80, 20), "char_lm": (64, 64, 3), "pixels": (64, 784, 2)}
+    "lstm_imdb": (32, 400, 5), "keras-imdb-lstm": (32, 80, 20), "char_lm": (64, 64, 3),
+    "pixels": (64, 784, 2)}
 
 
 def random_batch(network, shorten):

@@ -7,18 +7,22 @@ from models import classifier
 COMBINERS = {"sum": 0.0, "sqrtn": 0.5, "mean": 1.0}        # n to this power divides a sum over n steps
 
 
-def bag_of_words(vocabulary, num_classes):
-    """The sum of one weight per class for each word of the text: multinomial logistic regression on counts.
+def bag_of_words(vocabulary, num_classes, *, combiner="sum", penalty=0.0):
+    """The sum of one weight per class for each word of the text: logistic regression on the words' counts.
 
     Shapes: integers (B, T) in [0, vocabulary), 0 for padding -> (B, num_classes) logits.
     Parameters: (vocabulary + 1) x num_classes, of which the first row is padding's and never used.
-    Weights start at zero. Raises ValueError for a size below 1.
+    combiner: "sum", or "sqrtn", which divides by the root of the number of words, so that all texts are of
+    length 1 as vectors of counts (where no word is repeated), as support vector machines are given them.
+    penalty: times half the sum of all squared weights, added to the loss.
+    Weights start at zero. Raises ValueError for a size below 1 or an unknown combiner.
     """
     check(vocabulary=vocabulary, num_classes=num_classes)
     words = keras.Input((None,), dtype="int32", name="sequence")
     x = layers.Embedding(vocabulary, num_classes, embeddings_initializer="zeros", mask_zero=True,
+                         embeddings_regularizer=keras.regularizers.L2(penalty / 2) if penalty else None,
                          name="weights")(words)
-    x = SumOverTime("sum", name="features")(x)
+    x = SumOverTime(combiner, name="features")(x)
     return keras.Model(words, ClassBias(name="logits", dtype="float32")(x), name="bag_of_words")
 
 

@@ -605,7 +605,7 @@ def commands(files):
              else "goes on where it stopped"}
     if files.network is not None:
         lines[f"evaluate {folder}"] = "measures the saved network again on the test set"
-        from training.predict import kind              # which imports TensorFlow
+        from training.predict import kind  # which imports TensorFlow
         file, what = PREDICTED.get(kind(files.folder), ("FILE", "answers to a file of your own"))
         lines[f"predict {folder} {file}"] = what
     items = "".join(f"<li><code>python -m recipes {escape(command)}</code><span>{escape(what)}</span></li>"
