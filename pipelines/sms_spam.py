@@ -30,12 +30,13 @@ FOLDS = 5
 VALIDATION = 8                             # every eighth message that is not in the test fold validates
 
 
-def load(name="sms", batch_size=32, *, file="", fold=0, words=8_000, pairs=0, length=60, seed=0):
+def load(name="sms", batch_size=32, *, file="", fold=0, words=8_000, pairs=0, length=60,
+         distinct=False, seed=0):
     """-> TextSplits of int32 (N, T) and int64 labels, 1 for spam.
 
     file: a file or archive as above, in place of the usual place. fold: which fifth is the test set, 0 to 4,
-    the same for every seed, each with its share of spam. words, pairs, length: of the vocabulary, which is
-    made of the training messages alone and reads every digit as 0.
+    the same for every seed, each with its share of spam. words, pairs, length, distinct: of the vocabulary,
+    which is made of the training messages alone and reads every digit as 0.
     Raises ValueError for an unknown name or fold or a damaged file, FileNotFoundError when there is none.
     """
     from sklearn.model_selection import StratifiedKFold
@@ -50,7 +51,8 @@ def load(name="sms", batch_size=32, *, file="", fold=0, words=8_000, pairs=0, le
     rest, test = list(StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(texts, labels))[fold]
     validates = np.arange(len(rest)) % VALIDATION == VALIDATION - 1
     parts = [Examples(texts[rows], labels[rows]) for rows in (rest[~validates], rest[validates], test)]
-    vocabulary, *vectors = vectorised(*parts, words, pairs=pairs, length=length, shapes=True)
+    vocabulary, *vectors = vectorised(*parts, words, pairs=pairs, length=length, shapes=True,
+                                      distinct=distinct)
     return TextSplits(Stream(vectors[0], batch_size, seed=seed), *vectors, CLASSES, vocabulary,
                       tuple(parts[2].inputs))
 

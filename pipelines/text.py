@@ -31,15 +31,16 @@ class Vocabulary:
     words: the known words, the most frequent first.
     pairs: int64 codes of the known pairs, (first word's integer) * (2 + words) + second's.
     length: words of a text that are read; of a longer one the last, since reviews end with their verdict.
-    shapes: as of words.
+    shapes: as of words. distinct: of a text each integer once, in no order of its own; for bags of words.
     """
     words: tuple[str, ...]
     pairs: tuple[int, ...] = ()
     length: int = 400
     shapes: bool = False
+    distinct: bool = False
 
     @classmethod
-    def of(cls, texts, size, *, pairs=0, length=400, shapes=False):
+    def of(cls, texts, size, *, pairs=0, length=400, shapes=False, distinct=False):
         """The `size` most frequent words of these texts, and `pairs` pairs, that occur at least twice."""
         if size < 1 or pairs < 0 or length < 1:
             raise ValueError("a vocabulary needs at least one word, no negative number of pairs, and texts "
@@ -51,7 +52,7 @@ class Vocabulary:
                         key=lambda word: (-counts[word], word))[:size]
         if not common:
             raise ValueError(f"no word occurs twice in the {len(texts)} texts for training")
-        single = cls(tuple(common), length=length, shapes=shapes)
+        single = cls(tuple(common), length=length, shapes=shapes, distinct=distinct)
         if not pairs:
             return single
         codes, counts = np.unique(np.concatenate([single.pair_codes(single.word_integers(text))
@@ -87,7 +88,7 @@ class Vocabulary:
             index = np.searchsorted(self.sorted_pairs, codes).clip(max=len(self.pairs) - 1)
             index = index[self.sorted_pairs[index] == codes]
             found = np.concatenate([found, FIRST + len(self.words) + index])
-        return found.astype(np.int32)
+        return (np.unique(found) if self.distinct else found).astype(np.int32)
 
     def array(self, texts):
         """Texts -> int32 (N, T of the longest), padding after the words; one without words is one unknown."""
@@ -97,7 +98,7 @@ class Vocabulary:
     def preprocessing(self):
         """What goes into about.json, for reader."""
         return {"kind": KIND, "words": self.words, "pairs": self.pairs, "length": self.length,
-                "shapes": self.shapes}
+                "shapes": self.shapes, "distinct": self.distinct}
 
 
 def padded(sequences):
@@ -128,7 +129,7 @@ class Reader:
 
     def __init__(self, about):
         self.vocabulary = Vocabulary(tuple(about["words"]), tuple(about["pairs"]), about["length"],
-                                     about["shapes"])
+                                     about["shapes"], about["distinct"])
 
     @staticmethod
     def load(path):

@@ -41,6 +41,12 @@ def test_pairs_are_those_of_neighbours_that_are_known():
     assert Vocabulary.of(TEXTS, 10, pairs=1).pairs == (a * 5 + good,) and len(vocabulary) == 7
 
 
+def test_distinct_integers_come_once():
+    vocabulary = Vocabulary.of(TEXTS, 10, pairs=10, distinct=True)
+    np.testing.assert_array_equal(vocabulary.integers("a good film a good film"), [2, 3, 4, 5, 6])
+    assert Reader(vocabulary.preprocessing()).vocabulary == vocabulary
+
+
 def test_nothing_of_validation_or_test_is_in_the_vocabulary():
     data = imdb.load("sentences", 8)
     known = {word for text in sentences.reviews()[0].inputs for word in words(text)}
