@@ -12,8 +12,8 @@ Precision  spam among what was blocked;  recall  blocked among all spam;  F1 = 2
 Threshold  A message is blocked if p > t. t is the middle of where F1 is high on the validation messages of
            its fold, which are as few as 64 of spam.
 Network    One weight for each word and pair of words that is there, their sum divided by the root of their
-           number: linear, as the support vector machines that the paper found best. Trained to the end:
-           the loss on validation messages rises long before F1 falls. --config fasttext and lstm differ.
+           number: linear, as the support vector machines that the paper found best. --config fasttext
+           and lstm are two others.
 """
 import dataclasses
 from typing import Literal
