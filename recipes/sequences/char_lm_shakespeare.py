@@ -9,9 +9,9 @@ Published  1.4697 nats per character (nanoGPT's transformer, on a GPU), 1.88 (na
 Departs    An LSTM; TFDS's split of the text, whose first nine tenths are for training, the next twentieth
            for validation. The figure is of validation, as published; the last twentieth is the test.
 
-State      Batch i + 1 goes on where batch i ended, row by row, and so does the network's state. Gradients
-           end at the batch (truncated backpropagation through time), what is remembered does not.
-Bits       The loss is -ln p per character, in nats; divided by ln 2 it is in bits.
+Batch i + 1 goes on where batch i ended, row by row, and so does the network's state. Gradients end at the
+batch (truncated backpropagation through time), what is remembered does not. The loss is -ln p per character,
+in nats; divided by ln 2 it is in bits.
 """
 import dataclasses
 import math

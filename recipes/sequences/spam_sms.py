@@ -8,12 +8,12 @@ Departs    Each message counts once: the collection repeats 414 of its 5,574, wh
            training and the test set. Five folds, each message tested once, by a network that has not seen
            it. The paper reports other measures, on other splits with the repetitions.
 
-Precision  spam among what was blocked;  recall  blocked among all spam;  F1 = 2 P R / (P + R)
-Threshold  A message is blocked if p > t. t is the middle of where F1 is high on the validation messages of
-           its fold, which are as few as 64 of spam.
-Network    One weight for each word and pair of words that is there, their sum divided by the root of their
-           number: linear, as the support vector machines that the paper found best. --config fasttext
-           and lstm are two others.
+The network has one weight for each word and pair of words that is there, and divides their sum by the root of
+their number: linear, as the support vector machines that the paper found best. --config fasttext and lstm are
+two others. A message is blocked if its logit is above a threshold, the middle of where F1 is high on the
+validation messages of its fold, which are as few as 64 of spam.
+
+    precision P = spam among what was blocked    recall R = blocked among all spam    F1 = 2 P R / (P + R)
 """
 import dataclasses
 from typing import Literal
