@@ -134,8 +134,8 @@ def draw(run, folds):
     texts = [text for fold in folds for text in fold[3]]
     order = np.argsort(-margins, kind="stable")
     caught, blocked = np.cumsum(labels[order]), np.arange(1, len(labels) + 1)
-    figure, axes = plt.subplot_mosaic([["curve", "scores"], ["worst", "worst"]], figsize=(12, 8.5),
-                                      layout="constrained", height_ratios=(1, 1.1))
+    figure, axes = plt.subplot_mosaic([["curve", "scores"], ["worst", "worst"]], figsize=(12, 7.2),
+                                      layout="constrained", height_ratios=(1, 0.6))
     axes["curve"].plot(caught / labels.sum(), caught / blocked)
     chosen = measures(margins > 0, labels)
     axes["curve"].plot(chosen["recall"], chosen["precision"], "o", color="black",
