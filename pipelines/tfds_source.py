@@ -68,6 +68,18 @@ def prepared(name, folder, offline):
     return builder
 
 
+def texts(name, split, *, offline):
+    """A whole split of texts: str (N,), as an object array, and int64 labels (N,), or None where it has none.
+
+    In TFDS's fixed order. offline, and the FileNotFoundError: as of arrays.
+    """
+    builder = prepared(name, data_folder(), offline)
+    dataset = builder.as_dataset(split=split, shuffle_files=False, batch_size=-1)
+    columns = {key: np.asarray(values) for key, values in dataset.items()}
+    found = np.array([text.decode() for text in columns["text"]], dtype=object)
+    return found, columns["label"].astype(np.int64) if "label" in columns else None
+
+
 def read_kept(folder, split):
     """What keep wrote for the one version in folder, or None.
 

@@ -15,7 +15,7 @@ USAGE = """python -m recipes COMMAND
   run NAME [flags]            run one; its flags: run NAME --help; in seconds: run NAME --smoke
   resume RUN_DIR [flags]      go on with an interrupted run
   evaluate RUN_DIR            measure a finished run again, beside the stored figures
-  predict RUN_DIR FILE...     label one's own images (or: predict model.keras FILE...)
+  predict RUN_DIR FILE...     label one's own images or texts (or: predict model.keras --text TEXT)
   report RUN_DIR              write report.html again
   export RUN_DIR --format saved_model|onnx|litert
   record RUN_DIR...           put finished runs into benchmarks/results and the README
@@ -77,20 +77,68 @@ def evaluate(arguments):
 
 
 def predict(arguments):
-    parser = Parser("predict", "Labels one's own images.")
+    parser = Parser("predict", "Labels one's own images or texts, or goes on with a text.")
     parser.add_argument("model", metavar="RUN_DIR", help="run folder, or a model.keras")
-    parser.add_argument("files", metavar="FILE", nargs="+")
+    parser.add_argument("files", metavar="FILE", nargs="*")
+    parser.add_argument("--text", action="append", default=[],
+                        help="a text in place of a file, for networks that read text")
+    parser.add_argument("--top", metavar="K", type=int, help="classes to show (default: at most 3)")
     parser.add_argument("--resize", action="store_true", help="convert images of another size or mode")
     parser.add_argument("--invert", action="store_true", help="swap black and white, for ink on paper")
-    parser.add_argument("--top", metavar="K", type=int, default=3, help="classes to show (default: 3)")
+    parser.add_argument("--temperature", type=float, default=0.8,
+                        help="of written text: 0 takes the likeliest character each time (default: 0.8)")
+    parser.add_argument("--length", type=int, default=400, help="characters to write (default: 400)")
+    parser.add_argument("--seed", type=int, default=0, help="of written text")
     flags = parser.read(arguments)
+    if not flags.files and not flags.text:
+        raise ValueError("predict needs at least one file after RUN_DIR, or --text TEXT")
     load_layers()
-    from training.predict import predict
-    errors = predict(flags.model, flags.files, resize=flags.resize, invert=flags.invert, top=flags.top)
+    from training import predict
+    kind = predict.kind(flags.model)
+    if kind in READERS:
+        errors = READERS[kind](predict.Network(flags.model), flags)
+    elif kind != "image":
+        raise ValueError(f"{flags.model} takes {kind}, which predict cannot read. "
+                         f"It can read: image, {', '.join(READERS)}.")
+    elif flags.text:
+        raise ValueError(f"{flags.model} takes images, and --text is for networks that read text")
+    else:
+        errors = predict.predict(flags.model, flags.files, resize=flags.resize, invert=flags.invert,
+                                 top=flags.top)
     sys.stdout.flush()
     for error in errors:
         print(f"error: {error}", file=sys.stderr)
     return 2 if errors else 0
+
+
+def label_texts(network, flags):
+    """Says the class of each text; [sentence] for those that could not be read."""
+    from pipelines.text import Reader
+    from training.predict import read_all
+    top, reader = network.top(flags.top), Reader(network.about)
+    good, errors = read_all(reader, flags.files, flags.text)
+    if good:
+        names, inputs = zip(*good, strict=True)
+        network.say(names, reader.batch(inputs), top, print)
+    return errors
+
+
+def go_on_with_texts(network, flags):
+    """Says each text and what the network writes after it; [sentence] for those that could not be read."""
+    from models import continuation
+    from pipelines.characters import Reader
+    from training.predict import read_all
+    reader = Reader(network.about)
+    good, errors = read_all(reader, flags.files, flags.text)
+    for _, prompt in good:
+        written = continuation(network.model, prompt, flags.length, temperature=flags.temperature,
+                               seed=flags.seed)
+        print(reader.alphabet.text(prompt) + reader.alphabet.text(written) + "\n")
+    return errors
+
+
+# By the "kind" that a network was saved with; images, which have none, are predict's own.
+READERS = {"text": label_texts, "characters": go_on_with_texts}
 
 
 def load_layers():

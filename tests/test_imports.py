@@ -38,8 +38,14 @@ def test_imports_point_one_way(folder):
             assert top not in OURS - allowed, f"{path.relative_to(ROOT)}:{line} imports {module}"
 
 
+KERNELS = {"hoisted_lstm.py"}    # written for one backend, and a layer of Keras on the others
+
+
 def test_models_use_keras_alone():
     for path in sorted((ROOT / "models").rglob("*.py")):
+        at_import = {node.lineno for node in ast.parse(path.read_text()).body}
         for module, line in imported(path):
+            if path.name in KERNELS and line not in at_import:           # inside a function of that backend
+                continue
             top = module.split(".")[0]
             assert top not in {"tensorflow", "torch", "jax"}, f"{path}:{line} imports {module}"

@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from training.carried import carried_states
 from training.files import remove_parts, replacing
 
 CHECKSUM = re.compile(r".*-([0-9a-f]{16})\.npz")
@@ -183,9 +184,12 @@ def storable(value):
 def variables(thing):
     """Every variable of a model, optimizer, metric or layer that a further update depends on.
 
-    Those of a model include its optimizer's, its metrics' and the seeds of its dropout.
+    Those of a model include its optimizer's, its metrics', the seeds of its dropout and the states
+    that its recurrent layers carry.
     """
     found = list(thing.variables)
+    if isinstance(thing, keras.Model):
+        found += carried_states(thing)
     if getattr(thing, "compiled", False):                              # a Keras model
         found += thing.optimizer.variables if thing.optimizer is not None else []
         found += thing.metrics_variables

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training import checkpoint, kernels, reading, replicas
+from training import carried, checkpoint, kernels, reading, replicas
 from training.interruption import StopRequest
 from training.keeper import Keeper
 from training.memory import traced_gradients_forgotten
@@ -62,7 +62,7 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
         else:
             keeper = Steps(model, stream, progress, stop, callbacks, **arguments)
         keeper.restore()
-        everything = [*callbacks, keeper]
+        everything = [carried.Apart(), *callbacks, keeper]
         if keeper.finished:
             end_again(model, everything)
         else:
@@ -84,6 +84,7 @@ def build(model, stream, validation):
     """Builds metrics and optimizer, whose variables a checkpoint needs; the names of all logged values."""
     logged = list(model.test_on_batch(*batch(stream, 0), return_dict=True))
     model.reset_metrics()
+    carried.forget(model)
     model.optimizer.build(model.trainable_variables)
     return logged + ([f"val_{name}" for name in logged] if validation is not None else [])
 

@@ -1,4 +1,4 @@
-"""One's own images through a trained classifier: what travels in model.keras is enough."""
+"""One's own images, texts and the like through a trained network: what travels in model.keras is enough."""
 import json
 import zipfile
 from pathlib import Path
@@ -10,31 +10,62 @@ from training.run import ABOUT, MODEL, load_network
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 
 
-class Classifier:
-    """A model.keras, or the run folder that holds one, ready for image files.
+class Network:
+    """A model.keras, or the run folder that holds one, with what was saved beside it.
 
-    Raises FileNotFoundError or ValueError, naming the file, if there is none, if it is
-    damaged, or if it does not take images.
+    Raises FileNotFoundError or ValueError, naming the file, if there is none or it is damaged.
     """
 
     def __init__(self, path):
-        path = Path(path)
-        if path.is_dir():
-            if not (path / MODEL).exists():
-                raise FileNotFoundError(f"{path} holds no {MODEL}: it is no run folder, or its run "
-                                        "is not finished")
-            path = path / MODEL
-        self.model, self.path = load_network(path), path
-        shape = self.model.input_shape
+        self.path = model_file(path)
+        self.model, self.about = load_network(self.path), about(self.path)
+
+    @property
+    def class_names(self):
+        """Names of the classes; numbers where the model has none. A single output tells two classes apart."""
+        count = max(2, self.model.output_shape[-1])
+        names = self.about.get("class_names") or []
+        return names if len(names) == count else [str(index) for index in range(count)]
+
+    def probabilities(self, inputs):
+        """What the model takes, (N, ...) -> float32 (N, classes)."""
+        outputs = np.asarray(self.model.predict(inputs, verbose=0), np.float32)
+        activation = getattr(getattr(self.model.layers[-1], "activation", None), "__name__", "")
+        if outputs.shape[1] == 1:
+            second = outputs if activation == "sigmoid" else 0.5 * (1 + np.tanh(0.5 * outputs))
+            return np.concatenate([1 - second, second], axis=1)
+        if activation in ("softmax", "sigmoid"):
+            return outputs
+        exponentials = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+        return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+    def top(self, wanted):
+        """How many classes to show: `wanted`, or at most three. Raises ValueError."""
+        classes = len(self.class_names)
+        if wanted is not None and not 1 <= wanted <= classes:
+            raise ValueError(f"--top must be in [1, {classes}], the number of classes. Received: {wanted}")
+        return min(3, classes) if wanted is None else wanted
+
+    def say(self, names, inputs, top, say):
+        """Label and probabilities of each input, a line each."""
+        width = max(map(len, names))
+        for name, row in zip(names, self.probabilities(inputs), strict=True):
+            best = np.argsort(-row, kind="stable")[:top]
+            likely = ", ".join(f"{self.class_names[index]} {100 * row[index]:.1f} %" for index in best)
+            say(f"{name:{width}s}  {self.class_names[best[0]]}  ({likely})")
+
+
+class Classifier(Network):
+    """A Network for image files. Raises also ValueError if it does not take images."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        path, shape = self.path, self.model.input_shape
         if (not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:] or shape[3] not in (1, 3)
                 or len(self.model.output_shape) != 2):
             raise ValueError(f"predict is for classifiers of images. {path} takes {shape} "
                              f"and gives {self.model.output_shape}")
         self.height, self.width, self.channels = shape[1:]
-        self.about = about(path)
-        count = self.model.output_shape[1]
-        names = self.about.get("class_names") or []
-        self.class_names = names if len(names) == count else [str(index) for index in range(count)]
 
     @property
     def takes(self):
@@ -61,14 +92,19 @@ class Classifier:
         mean, std = self.about.get("mean", 0.0), self.about.get("std", 1.0)
         return (pixels - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
 
-    def probabilities(self, pixels):
-        """float32 (N, height, width, channels) -> float32 (N, classes)."""
-        outputs = np.asarray(self.model.predict(pixels, verbose=0), np.float32)
-        activation = getattr(self.model.layers[-1], "activation", None)
-        if getattr(activation, "__name__", "") in ("softmax", "sigmoid"):
-            return outputs
-        exponentials = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
-        return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+def model_file(path):
+    """model.keras of a run folder, or the path itself. Raises FileNotFoundError."""
+    path = Path(path)
+    if path.is_dir() and not (path / MODEL).exists():
+        raise FileNotFoundError(f"{path} holds no {MODEL}: it is no run folder, or its run is not finished")
+    return path / MODEL if path.is_dir() else path
+
+
+def kind(path):
+    """What a saved network takes: "image", or the kind that Run.save was told."""
+    path = model_file(path)
+    return about(path).get("kind", "image") if zipfile.is_zipfile(path) else "image"
 
 
 def about(path):
@@ -124,23 +160,35 @@ def described(image):
     return f"{image.width}x{image.height} {kind}"
 
 
-def predict(path, files, *, resize=False, invert=False, top=3, say=print):
+def predict(path, files, *, resize=False, invert=False, top=None, say=print):
     """Says label and probabilities for each file and returns [sentence] for those that could not be read."""
     classifier = Classifier(path)
-    classes = len(classifier.class_names)
-    if not 1 <= top <= classes:
-        raise ValueError(f"--top must be in [1, {classes}], the number of classes. Received: {top}")
+    top = classifier.top(top)
     good, pixels, errors = [], [], []
     for file in files:
         try:
             pixels.append(classifier.pixels(file, resize=resize, invert=invert))
-            good.append(file)
+            good.append(str(file))
         except (OSError, ValueError) as error:
             errors.append(str(error))
     if good:
-        width = max(len(str(file)) for file in good)
-        for file, row in zip(good, classifier.probabilities(np.stack(pixels)), strict=True):
-            best = np.argsort(-row, kind="stable")[:top]
-            likely = ", ".join(f"{classifier.class_names[index]} {100 * row[index]:.1f} %" for index in best)
-            say(f"{str(file):{width}s}  {classifier.class_names[best[0]]}  ({likely})")
+        classifier.say(good, np.stack(pixels), top, say)
     return errors
+
+
+def read_all(reader, files, values=()):
+    """([(name, what reader.read gave)], [sentence]) of files, which reader.load opens, and values as such."""
+    good, errors = [], []
+    named = [*((str(file), None) for file in files), *((shortened(value), value) for value in values)]
+    for name, value in named:
+        try:
+            good.append((name, reader.read(reader.load(name) if value is None else value, name)))
+        except (OSError, ValueError) as error:
+            errors.append(str(error))
+    return good, errors
+
+
+def shortened(text, length=40):
+    """A text for the terminal, in quotation marks."""
+    text = " ".join(text.split())
+    return f'"{text if len(text) <= length else text[:length - 3] + "..."}"'

@@ -593,13 +593,21 @@ def environment(files):
             f'<div class="scroll"><table>{rows}</table></div></details></section>')
 
 
+# By the kind of training.predict.kind: the name of an example, and what becomes of it.
+PREDICTED = {"image": ("image.png", "classifies a picture of your own"),
+             "text": ("text.txt", "classifies a text of your own"),
+             "characters": ("text.txt", "goes on with a text of your own")}
+
+
 def commands(files):
     folder = shlex.quote(str(files.folder))
     lines = {f"resume {folder}": "picks an interrupted run up; this one is finished" if files.finished
              else "goes on where it stopped"}
     if files.network is not None:
         lines[f"evaluate {folder}"] = "measures the saved network again on the test set"
-        lines[f"predict {folder} image.png"] = "classifies a picture of your own"
+        from training.predict import kind  # which imports TensorFlow
+        file, what = PREDICTED.get(kind(files.folder), ("FILE", "answers to a file of your own"))
+        lines[f"predict {folder} {file}"] = what
     items = "".join(f"<li><code>python -m recipes {escape(command)}</code><span>{escape(what)}</span></li>"
                     for command, what in lines.items())
     return section("What to do next", "", f'<ul class="commands">{items}</ul>')

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training import device, loop, multi_worker, predictions, reading, replicas
+from training import carried, device, loop, multi_worker, predictions, reading, replicas
 from training.files import read_json, replacing, write_json
 from training.progress import EVERY, interval
 from training.updates import Updates
@@ -177,7 +177,7 @@ class Run:
         """
         data = examples.dataset(batch_size) if batch_size else examples.dataset()
         with multi_worker.lost_peers(self.cluster), reading.named(examples):
-            metrics = model.evaluate(data, return_dict=True, verbose=0)
+            metrics = model.evaluate(data, return_dict=True, verbose=0, callbacks=[carried.Apart()])
             if predictions.one_per_example(examples.labels):
                 self.keep_predictions(model.predict(data, verbose=0).astype(np.float32), examples)
         return {f"test_{name}": float(value) for name, value in metrics.items()}

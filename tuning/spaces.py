@@ -24,6 +24,7 @@ WITHOUT = {                     # recipes with nothing to search, and why
     "decision_boundaries": "it compares widths and depths at the same settings",
     "depth_and_width": "it compares depths and remedies at the same settings",
     "mlp_tabular": "its folds are test folds; a search would need further folds within them",
+    "spam_sms": "its folds are test folds, too",
 }
 
 

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import (
     build_time,
     distortions,
+    recurrent_steps,
     run_time,
     scaling,
     search,
@@ -63,6 +64,15 @@ def test_time_to_99_summary():
 def test_a_failing_process_says_why():
     with pytest.raises(RuntimeError, match="no reason at all"):
         time_to_99.follow([time_to_99.sys.executable, "-c", "raise SystemExit('no reason at all')"])
+
+
+def test_recurrent_steps(tmp_path):
+    report = recurrent_steps.main(["--repeats", "1", "--threads", "1", "--networks", "keras-imdb-lstm",
+                                   "--shorten", "20", "--out", str(tmp_path / "out.json")])
+    row = report["median"]["processors"]["keras-imdb-lstm"]
+    assert {"hoisted, 1", "keras, 1", "hoisted-bfloat16, 1", "keras-bfloat16, 1"} <= set(row)
+    assert all(value > 0 for value in row.values())
+    assert ("pytorch, 1" in row) == TORCH
 
 
 def test_small_steps(monkeypatch):

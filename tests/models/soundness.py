@@ -33,7 +33,7 @@ def every_weight_gets_a_gradient(model, images, training=False):
                    for output in outputs)
     gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
-        assert gradient is not None and np.abs(gradient).max() > 0, variable.path
+        assert gradient is not None and np.abs(tf.convert_to_tensor(gradient)).max() > 0, variable.path
 
 
 def saves_and_loads(model, images, folder):

@@ -5,17 +5,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from recipes.catalog import cards
 from training import Run
 
 
 @pytest.fixture(scope="session")
 def smoke_run(tmp_path_factory):
-    """smoke_run("backpropagation") -> (run folder, metrics) of recipes/foundations/backpropagation.py."""
+    """smoke_run("backpropagation") -> (run folder, metrics) of the recipe of that name."""
     done = {}
 
     def run(name):
         if name not in done:
-            recipe = importlib.import_module(f"recipes.foundations.{name}")
+            recipe = importlib.import_module(f"recipes.{cards()[name].path.parent.name}.{name}")
             folder = tmp_path_factory.mktemp(name) / "run"
             run = Run(folder, recipe=name, config=recipe.SMOKE, seed=0)
             metrics = recipe.main(recipe.SMOKE, run)
