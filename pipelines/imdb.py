@@ -36,4 +36,4 @@ def load(name="imdb", batch_size=32, *, words=20_000, pairs=0, length=400, seed=
     training, validation = cut_anew(training, validation, fold)
     vocabulary, *parts = vectorised(training, validation, test, words, pairs=pairs, length=length)
     return TextSplits(Buckets(parts[0], batch_size, seed=seed), *parts, sentences.CLASSES,
-                      vocabulary, tuple(np.asarray(test.inputs)))
+                      vocabulary=vocabulary, test_texts=tuple(np.asarray(test.inputs)))

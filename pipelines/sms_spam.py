@@ -53,8 +53,8 @@ def load(name="sms", batch_size=32, *, file="", fold=0, words=8_000, pairs=0, le
     parts = [Examples(texts[rows], labels[rows]) for rows in (rest[~validates], rest[validates], test)]
     vocabulary, *vectors = vectorised(*parts, words, pairs=pairs, length=length, shapes=True,
                                       distinct=distinct)
-    return TextSplits(Stream(vectors[0], batch_size, seed=seed), *vectors, CLASSES, vocabulary,
-                      tuple(parts[2].inputs))
+    return TextSplits(Stream(vectors[0], batch_size, seed=seed), *vectors, CLASSES,
+                      vocabulary=vocabulary, test_texts=tuple(parts[2].inputs))
 
 
 def found(file):

@@ -109,7 +109,7 @@ def padded(sequences):
     return array
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TextSplits(Splits):
     """Splits of texts as integers, with the vocabulary of the training texts and the test texts as such."""
     vocabulary: Vocabulary
