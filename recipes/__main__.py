@@ -77,7 +77,7 @@ def evaluate(arguments):
 
 
 def predict(arguments):
-    parser = Parser("predict", "Labels one's own images or texts, or goes on with a text.")
+    parser = Parser("predict", "Labels one's own images, texts or sounds, or goes on with a text.")
     parser.add_argument("model", metavar="RUN_DIR", help="run folder, or a model.keras")
     parser.add_argument("files", metavar="FILE", nargs="*")
     parser.add_argument("--text", action="append", default=[],
@@ -137,8 +137,31 @@ def go_on_with_texts(network, flags):
     return errors
 
 
+def label_sounds(network, flags):
+    """Says the word, or the words one after another, in each wav file; [sentence] for those not read."""
+    from pipelines.speech import Reader
+    if flags.text:
+        raise ValueError(f"{network.path} takes wav files, and --text is for networks that read text")
+    words = len(network.model.output_shape) == 2             # else outputs step by step, by CTC
+    top, reader, good, errors = network.top(flags.top) if words else None, Reader(network.about), [], []
+    for file in flags.files:
+        try:
+            good.append((file, reader.read(file)))
+        except (OSError, ValueError) as error:
+            errors.append(str(error))
+    if good:
+        names, sounds = zip(*good, strict=True)
+        if words:
+            network.say(names, reader.batch(sounds), top, print)
+        else:
+            strings = reader.strings(network.model.predict(reader.batch(sounds), verbose=0))
+            for name, string in zip(names, strings, strict=True):
+                print(f"{name}  {string}")
+    return errors
+
+
 # By the "kind" that a network was saved with; images, which have none, are predict's own.
-READERS = {"text": label_texts, "characters": go_on_with_texts}
+READERS = {"text": label_texts, "characters": go_on_with_texts, "sound": label_sounds}
 
 
 def load_layers():

@@ -4,9 +4,12 @@ import zipfile
 
 import keras
 import matplotlib.image
+import numpy as np
 import pytest
+import scipy.io.wavfile
 
 from pipelines import speech
+from recipes.__main__ import main as command
 from recipes.sequences.spoken_digits import NAMED, SMOKE, Config, compiled_model, main, written
 from training import Run
 
@@ -16,12 +19,23 @@ def picture(run):
     return pixels.shape[0] > 400 and pixels.std() > 0.1
 
 
-def test_smoke_learns_words(tmp_path):
+def test_smoke_learns_words(tmp_path, capsys):
     run = Run(tmp_path / "run", config=SMOKE)
     metrics = main(SMOKE, run)
     assert metrics["test_accuracy"] > 0.7                                          # chance: .1
     assert metrics["test_label_error_rate"] == pytest.approx(1 - metrics["test_accuracy"])
     assert picture(run)
+    # The command: whole sentences for what is no sound, and the word of what is one.
+    sounds, labels = speech.load("formants", 8).test[:4].arrays()
+    files = [tmp_path / f"{index}.wav" for index in range(4)]
+    for file, sound in zip(files, sounds, strict=True):
+        scipy.io.wavfile.write(file, speech.DIGIT_RATE, (32767 * np.trim_zeros(sound, "b")).astype(np.int16))
+    (tmp_path / "note.wav").write_text("no sound")
+    status = command(["predict", str(run.folder), *map(str, files), str(tmp_path / "note.wav")])
+    out, err = capsys.readouterr()
+    heard = [line.split("  (")[0].split()[-1] for line in out.splitlines()[-4:]]
+    right = [word == speech.DIGITS[label] for word, label in zip(heard, labels, strict=True)]
+    assert status == 2 and sum(right) >= 2 and "note.wav is not a wav file" in err
 
 
 def test_smoke_learns_strings_and_what_is_saved_reads_a_file(tmp_path):
