@@ -28,6 +28,12 @@ GOYAL = "He et al.; stride as Goyal et al., arXiv:1706.02677", 2017
 HUANG = "Huang et al., arXiv:1608.06993", 2017
 PAGE = "Page, How to train your ResNet", 2018
 JORDAN = "Jordan, arXiv:2404.00498", 2024
+HOCHREITER = "Hochreiter and Schmidhuber, Long short-term memory", 1997
+GRAVES = "Graves et al., arXiv:1303.5778", 2013
+KARPATHY = "Karpathy, char-rnn", 2015
+KOCH = "Koch et al., Siamese neural networks", 2015
+SAINATH = "after Sainath and Parada, Small-footprint keyword spotting", 2015
+SNELL = "Snell et al., arXiv:1703.05175", 2017
 OURS = "this collection", 2026
 
 BC = {"bottleneck": True, "compression": 0.5}
@@ -69,6 +75,17 @@ NETWORKS = [
        HUANG) for depth, rate in ((100, 12), (250, 24), (190, 40))),
     ("resnet", "resnet9", "", {}, PAGE),
     ("airbench", "airbench94", "", {}, JORDAN),
+    ("one_shot", "siamese", "", {}, KOCH),
+    ("one_shot", "prototypical", "", {}, SNELL),
+    ("recurrent", "recurrent_classifier", "LSTM 128, pixel by pixel",
+     {"input_shape": [784, 1], "num_classes": 10}, HOCHREITER),
+    ("recurrent", "recurrent_language_model", "2 x LSTM 128, 50 steps", {"vocabulary": 65, "steps": 50},
+     KARPATHY),
+    ("ctc", "blstm_ctc", "300 frames", {"input_shape": [300, 123]}, GRAVES),
+    ("multidimensional_lstm", "columns_blstm", "28x128", {"input_shape": [28, 128, 1], "num_classes": 10},
+     OURS),
+    ("speech", "commands_convnet", "", {}, SAINATH),
+    ("speech", "word_convnet", "98x40", {"input_shape": [98, 40], "num_classes": 10}, OURS),
 ]
 
 
@@ -125,7 +142,8 @@ def measured(module, builder, arguments):
     with keras.StatelessScope(initialize_variables=False):       # shapes are enough
         model = getattr(importlib.import_module(f"models.{module}"), builder)(**arguments)
     counted = complexity(model)
-    return {"input_shape": list(model.input_shape[1:]),
+    shape = model.input_shape if isinstance(model.input_shape, tuple) else model.input_shape[0]
+    return {"input_shape": list(shape[1:]),
             **{name: getattr(counted, name) for name in COUNTS[1:]}}
 
 

@@ -1,4 +1,5 @@
 """Quiet TensorFlow, two logical CPUs for the strategies, and the real MNIST where there is one."""
+import gc
 import os
 from pathlib import Path
 
@@ -17,6 +18,13 @@ def real_mnist():
     folder = Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
     if not (folder / "mnist").exists():
         pytest.skip(f"MNIST is not in {folder}: set TFDS_DATA_DIR, or run mlp_mnist once")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def memory_comes_back():
+    """Networks refer to themselves, and Python looks late for such circles: large ones would pile up."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
