@@ -43,7 +43,8 @@ class Config:
 CHAR_RNN = Config(units=(128, 128), dropout=0.0, steps=50, batch_size=50, learning_rate=0.002, epochs=20)
 NAMED = {"char-rnn": CHAR_RNN}
 PUBLISHED = {"": 1.4697}
-HEADLINE, UNIT = "val_loss", "nats per character"
+HEADLINE = "val_loss"
+UNIT = "nats per character"
 SMOKE = Config(data="sentences", units=(48,), dropout=0.0, steps=25, batch_size=16, learning_rate=0.02,
                epochs=2, hoisted=False, sampled=60)
 TEMPERATURES = (0.5, 0.8, 1.0)

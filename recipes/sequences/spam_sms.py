@@ -48,7 +48,8 @@ NAMED = {
     "fasttext": Config(network="fasttext", learning_rate=0.005, epochs=10),
     "lstm": Config(network="lstm", pairs=0, dropout=0.5, learning_rate=0.002, epochs=8),
 }
-HEADLINE, UNIT = "f1", "F1"
+HEADLINE = "f1"
+UNIT = "F1"
 SMOKE = Config(data="messages", folds=2, words=300, pairs=300, embedding=8, units=8, epochs=4)
 
 
