@@ -29,6 +29,7 @@ HUANG = "Huang et al., arXiv:1608.06993", 2017
 PAGE = "Page, How to train your ResNet", 2018
 JORDAN = "Jordan, arXiv:2404.00498", 2024
 HOCHREITER = "Hochreiter and Schmidhuber, Long short-term memory", 1997
+SCHMIDHUBER = "Graves and Schmidhuber, Offline handwriting recognition", 2008
 GRAVES = "Graves et al., arXiv:1303.5778", 2013
 KARPATHY = "Karpathy, char-rnn", 2015
 KOCH = "Koch et al., Siamese neural networks", 2015
@@ -82,6 +83,9 @@ NETWORKS = [
     ("recurrent", "recurrent_language_model", "2 x LSTM 128, 50 steps", {"vocabulary": 65, "steps": 50},
      KARPATHY),
     ("ctc", "blstm_ctc", "300 frames", {"input_shape": [300, 123]}, GRAVES),
+    ("multidimensional_lstm", "multidimensional_lstm", "32x96",
+     {"input_shape": [32, 96, 1], "num_classes": 10},
+     SCHMIDHUBER),
     ("multidimensional_lstm", "columns_blstm", "28x128", {"input_shape": [28, 128, 1], "num_classes": 10},
      OURS),
     ("speech", "commands_convnet", "", {}, SAINATH),

@@ -8,12 +8,13 @@ import keras
 from keras import layers
 
 from models.lenet import Codes, PartialConv2D
+from models.multidimensional_lstm import MultidimensionalLSTM
 
 CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
 WEIGHTED = (*CONVOLUTIONS, *TRANSPOSED, *SEPARABLE, layers.Dense, layers.EinsumDense, layers.RNN,
-            PartialConv2D)
+            PartialConv2D, MultidimensionalLSTM)
 # Their weights are a table that rows are looked up in, and drawings that distances are taken from.
 NO_PRODUCTS = (layers.Embedding, Codes)
 # Layers and operations that give their input again, at most in another shape.
@@ -231,6 +232,9 @@ def multiply_adds(layer, args, outputs):
         return math.prod(outputs[0].shape[:-1]) * math.prod(layer.kernel.shape)
     if isinstance(layer, layers.EinsumDense):
         return math.prod(outputs[0].shape) * summed(layer.equation, args[0].shape, layer.kernel.shape)
+    if isinstance(layer, MultidimensionalLSTM):                  # at each place, in each direction
+        return math.prod(outputs[0].shape[:-1]) * (math.prod(layer.kernel.shape)
+                                                   + math.prod(layer.recurrent_kernel.shape))
     cells = cells_of(layer)
     if all(hasattr(cell, "kernel") and hasattr(cell, "recurrent_kernel") for cell in cells):
         return sum(args[0].shape[1] * cell_places(cell, outputs[0])

@@ -7,6 +7,7 @@ from soundness import without_weights
 
 import models
 from models.complexity import complexity
+from models.multidimensional_lstm import MultidimensionalLSTM
 
 
 def sequential(shape, *chain):
@@ -208,3 +209,12 @@ def test_input_shape_is_what_counts():
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_multidimensional_lstm_by_hand():
+    image = keras.Input((8, 6, 1))
+    layer = MultidimensionalLSTM(3, block=(4, 3))
+    counted = complexity(keras.Model(image, layer(image)))
+    # 2x2 places, each read from 4 corners: 5 gates of 3 units see 12 pixels and 2 neighbours' 3 outputs.
+    assert counted.multiply_adds == 2 * 2 * 4 * 5 * 3 * (12 + 2 * 3) and counted.depth == 1
+    assert not counted.uncounted
