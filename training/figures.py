@@ -109,12 +109,14 @@ def misclassified(images, captions):
     figure = Figure((max(1.25 * columns, 3), 1.55 * rows))
     axes = figure.add_axes((0, 0, 1, 1))          # one for all: axes of their own cost seconds for forty
     axes.set_axis_off()
+    wide = max(map(len, captions)) > 17                                       # than an image is, in letters
     for place, (picture, caption) in enumerate(zip(images, captions, strict=True)):
         row, column = divmod(place, columns)
         left, top = 1.25 * column + 0.1, 1.55 * row + 0.4                     # inches
         axes.imshow(picture[..., 0] if picture.shape[-1] == 1 else picture, cmap="gray", vmin=0, vmax=255,
                     extent=(left, left + 1.05, top + 1.05, top), interpolation="nearest")
-        axes.text(left + 0.525, top - 0.08, caption, fontsize=9, ha="center", parse_math=False)
+        axes.text(left + 0.525, top - 0.05, caption.replace("→ ", "→\n", 1) if wide else caption,
+                  fontsize=8 if wide else 9, ha="center", va="bottom", linespacing=1.0, parse_math=False)
     axes.set(xlim=(0, 1.25 * columns), ylim=(1.55 * rows, 0))
     return figure
 
