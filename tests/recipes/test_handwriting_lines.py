@@ -9,7 +9,8 @@ from training import Run
 
 
 @pytest.mark.parametrize("changes, bound", [
-    ({}, 0.88),                              # always the same digit, at the right places: .9; nothing: 1
+    # Always the same digit, at the right places: .9; nothing: 1
+    pytest.param({}, 0.88, marks=pytest.mark.slow),
     ({"network": "blstm", "cells": (48,), "columns": 4}, 0.6),
 ])
 def test_smoke_learns(tmp_path, changes, bound):

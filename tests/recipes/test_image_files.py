@@ -11,6 +11,7 @@ from recipes.images import resnet50_imagenet, transfer_learning
 from training import Run
 
 
+@pytest.mark.slow
 def test_transfer_learning_learns_and_tells_what_it_confuses(tmp_path):
     config = transfer_learning.SMOKE
     metrics = transfer_learning.main(config, Run(tmp_path / "run", config=config, seed=0))

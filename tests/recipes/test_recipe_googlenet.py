@@ -21,6 +21,7 @@ def trained(model):
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
+@pytest.mark.slow
 def test_smoke_learns_and_saves_the_network_without_auxiliary_classifiers(tmp_path):
     run = Run(tmp_path / "run", recipe="googlenet", config=SMOKE, seed=0)
     metrics = main(SMOKE, run)

@@ -76,6 +76,7 @@ def test_configurations_have_the_depths_of_their_names():
     assert NAMED["paper"].depth == Config().depth == 20
 
 
+@pytest.mark.slow
 def test_degradation_trains_and_draws_plain_and_residual_networks(tmp_path, drawn):
     config = dataclasses.replace(SMOKE, compared=(8,), updates=4, warm_up=1)
     run = Run(tmp_path / "run", recipe="resnet_cifar10", config=config)

@@ -38,6 +38,7 @@ def test_smoke_learns_words(tmp_path, capsys):
     assert status == 2 and sum(right) >= 2 and "note.wav is not a wav file" in err
 
 
+@pytest.mark.slow
 def test_smoke_learns_strings_and_what_is_saved_reads_a_file(tmp_path):
     config = dataclasses.replace(SMOKE, task="strings", dropout=0.0, shift=0.0)
     run = Run(tmp_path / "run", config=config)
