@@ -20,6 +20,7 @@ from benchmarks import (
 TORCH = importlib.util.find_spec("torch") is not None
 
 
+@pytest.mark.slow
 def test_time_to_99_quick(tmp_path):
     report = time_to_99.main(["--quick", "--repeats", "1", "--target", "0.5",
                               "--out", str(tmp_path / "out.json"), "--only", "ours", "keras-io"])

@@ -148,6 +148,7 @@ def small(num_classes=7):
     return filled(models.densenet_cifar((8, 8, 3), num_classes, depth=7, growth_rate=3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
 @pytest.mark.parametrize("build", [
     lambda **a: models.densenet_cifar((8, 8, 3), 7, depth=7, growth_rate=3, **a),

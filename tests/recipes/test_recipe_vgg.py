@@ -7,6 +7,7 @@ from recipes.images.vgg import NAMED, PAPER, SMOKE, Config, compiled_model, main
 from training import Run
 
 
+@pytest.mark.slow
 def test_smoke_learns(tmp_path):
     metrics = main(SMOKE, Run(tmp_path / "run", recipe="vgg", config=SMOKE, seed=0))
     assert metrics["test_accuracy"] > 0.6                             # chance: .1
