@@ -60,7 +60,7 @@ def hoisted_lstm(x, h, c, kernel, recurrent_kernel, bias, mask=None):
     z = tf.reshape(z, (steps, -1, 4 * units))
     valid = tf.ones((steps, 1, 1)) if mask is None else tf.cast(tf.transpose(mask), tf.float32)[..., None]
     first_h, first_c = tf.cast(h, tf.float32), tf.cast(c, tf.float32)
-    forward, backward = loops(x.dtype)
+    forward, backward = loops(x.dtype, units)
 
     @tf.custom_gradient
     def recurrence(z, recurrent_kernel, h, c):
@@ -79,8 +79,8 @@ def hoisted_lstm(x, h, c, kernel, recurrent_kernel, bias, mask=None):
 
 
 @functools.cache
-def loops(precision):
-    """(forward, backward) for products in that TensorFlow dtype."""
+def loops(precision, units):
+    """(forward, backward) for products in that TensorFlow dtype and so many units."""
     import tensorflow as tf
 
     def product(x, kernel, transpose=False):
@@ -91,7 +91,7 @@ def loops(precision):
 
     def forward(z, recurrent_kernel, h, c, valid):
         """z (T, B, 4 H), h and c (B, H), valid (T, B or 1, 1) -> h and c (T, B, H), gates (T, B, 4 H)."""
-        steps, units = tf.shape(z)[0], recurrent_kernel.shape[0]
+        steps = tf.shape(z)[0]
         kernel = tf.cast(recurrent_kernel, precision)
         z, valid = (tf.TensorArray(tf.float32, steps).unstack(values) for values in (z, valid))
 
@@ -110,7 +110,7 @@ def loops(precision):
 
     def backward(d_hs, d_c, gates, cs, recurrent_kernel, first_c, valid):
         """Gradients by all h and the last c -> by z (T, B, 4 H), and by the first h and c (B, H)."""
-        steps, units = tf.shape(d_hs)[0], recurrent_kernel.shape[0]
+        steps = tf.shape(d_hs)[0]
         kernel = tf.cast(recurrent_kernel, precision)
         before = tf.concat([first_c[None], cs[:-1]], 0)
         d_hs, gates, cs, before, valid = (tf.TensorArray(tf.float32, steps).unstack(values)

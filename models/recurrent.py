@@ -4,6 +4,7 @@ import numpy as np
 from keras import layers, ops
 
 from models import classifier
+from models.chrono import ChronoBias
 from models.hoisted_lstm import HoistedLSTM
 
 CELLS = ("rnn", "irnn", "lstm", "gru")
@@ -12,7 +13,7 @@ POOLINGS = ("last", "mean", "max")
 
 def recurrent_classifier(input_shape, num_classes, *, cell="lstm", units=(128,), bidirectional=False,
                          vocabulary=None, embedding=128, masked=None, pooling="last", dropout=0.0,
-                         recurrent_dropout=0.0, hoisted=False, classifier_activation=None):
+                         recurrent_dropout=0.0, hoisted=False, memory=None, classifier_activation=None):
     """Recurrent layers over a sequence, pooled over time, then one logit per class.
 
     Sources: Elman 1990 ("rnn"); Hochreiter and Schmidhuber 1997 with the forget gate of Gers et al. 2000
@@ -34,11 +35,13 @@ def recurrent_classifier(input_shape, num_classes, *, cell="lstm", units=(128,),
     recurrent_dropout: probability that a unit of the state is hidden from the next step, the same units
     for all steps of a sequence (Gal and Ghahramani 2016). cuDNN's layers do not allow it: slower on a GPU.
     hoisted: of cell "lstm", models.HoistedLSTM for keras.layers.LSTM: the same, trained faster on CPUs.
+    memory: of cells lstm and gru, the most steps that they are to remember, for first biases of
+    models.ChronoBias; by default Keras's, which are 1 for the LSTM's forget gate and 0 elsewhere.
     Layers: "embedding" or "mask", "recurrent1", ..., "features" (the pooled vector; of "last" it is the last
     recurrent layer's own), "logits".
     Raises ValueError for a bad argument.
     """
-    check(cell, units, dropout, recurrent_dropout, hoisted)
+    check(cell, units, dropout, recurrent_dropout, hoisted, memory)
     if pooling not in POOLINGS:
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}. Received: {pooling!r}")
     if num_classes < 1:
@@ -62,7 +65,7 @@ def recurrent_classifier(input_shape, num_classes, *, cell="lstm", units=(128,),
         last = index == len(units) and pooling == "last"
         x = recurrent_layer(cell, width, name="features" if last else f"recurrent{index}",
                             bidirectional=bidirectional, recurrent_dropout=recurrent_dropout,
-                            return_sequences=not last, hoisted=hoisted)(x)
+                            return_sequences=not last, hoisted=hoisted, memory=memory)(x)
     if pooling == "mean":
         x = layers.GlobalAveragePooling1D(name="features")(x)
     elif pooling == "max":
@@ -75,7 +78,7 @@ def recurrent_classifier(input_shape, num_classes, *, cell="lstm", units=(128,),
 
 def recurrent_language_model(vocabulary, *, cell="lstm", units=(128, 128), embedding=None, steps=None,
                              batch_size=None, stateful=False, masked=False, dropout=0.0,
-                             recurrent_dropout=0.0, hoisted=False):
+                             recurrent_dropout=0.0, hoisted=False, memory=None):
     """The logits of the next symbol after each symbol of a sequence: a chain of layers.
 
     Source: Graves 2013, arXiv:1308.0850; Karpathy 2015 (char-rnn), dropout as Zaremba et al. 2014.
@@ -85,11 +88,11 @@ def recurrent_language_model(vocabulary, *, cell="lstm", units=(128, 128), embed
     embedding: numbers per symbol that are learned; None stands for a one-hot vector.
     stateful: the state after a batch is the first state of the next one, row by row, until
     reset_state(); it is among the model's variables. Needs a batch_size.
-    dropout, recurrent_dropout, masked, hoisted: as in recurrent_classifier.
+    dropout, recurrent_dropout, masked, hoisted, memory: as in recurrent_classifier.
     Layers: "embedding" or "one_hot", "recurrent1", ..., "logits".
     Raises ValueError for a bad argument.
     """
-    check(cell, units, dropout, recurrent_dropout, hoisted)
+    check(cell, units, dropout, recurrent_dropout, hoisted, memory)
     if stateful and batch_size is None:
         raise ValueError("a stateful model carries one state per row: it needs a batch_size. Received: None")
     if masked and embedding is None:
@@ -101,7 +104,8 @@ def recurrent_language_model(vocabulary, *, cell="lstm", units=(128, 128), embed
         if dropout and (index > 1 or embedding is not None):     # a dropped one-hot vector is no symbol
             x = layers.Dropout(dropout, name=f"recurrent{index}_dropout")(x)
         x = recurrent_layer(cell, width, name=f"recurrent{index}", return_sequences=True,
-                            stateful=stateful, recurrent_dropout=recurrent_dropout, hoisted=hoisted)(x)
+                            stateful=stateful, recurrent_dropout=recurrent_dropout, hoisted=hoisted,
+                            memory=memory)(x)
     if dropout:
         x = layers.Dropout(dropout, name="logits_dropout")(x)
     return keras.Model(sequence, classifier.logits(x, vocabulary), name=f"{cell}_language_model")
@@ -148,7 +152,7 @@ def continuation(model, prompt, count, *, temperature=1.0, seed=0):
 
 
 def recurrent_layer(cell, units, *, name, bidirectional=False, return_sequences=False, stateful=False,
-                    recurrent_dropout=0.0, hoisted=False):
+                    recurrent_dropout=0.0, hoisted=False, memory=None):
     """One Keras layer of a cell in CELLS; lstm and gru meet the conditions of cuDNN unless recurrent_dropout.
 
     (B, T, F) -> (B, units), or (B, T, units) of return_sequences; with two directions twice the units.
@@ -161,6 +165,10 @@ def recurrent_layer(cell, units, *, name, bidirectional=False, return_sequences=
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.001), **options)
     else:
         kinds = {"rnn": layers.SimpleRNN, "lstm": HoistedLSTM if hoisted else layers.LSTM, "gru": layers.GRU}
+        if memory is not None:
+            options["bias_initializer"] = ChronoBias(memory)
+            if cell == "lstm":
+                options["unit_forget_bias"] = False           # which would set it to 1
         layer = kinds[cell](**options)
     return layers.Bidirectional(layer, name=name) if bidirectional else layer
 
@@ -169,12 +177,15 @@ def embedded(vocabulary, width, masked):
     return layers.Embedding(vocabulary, width, mask_zero=masked, name="embedding")
 
 
-def check(cell, units, dropout, recurrent_dropout, hoisted):
+def check(cell, units, dropout, recurrent_dropout, hoisted, memory=None):
     """Raises ValueError for what no recurrent network can have."""
     if cell not in CELLS:
         raise ValueError(f"cell must be one of {', '.join(CELLS)}. Received: {cell!r}")
     if hoisted and cell != "lstm":
         raise ValueError(f"hoisted is for cell lstm. Received: cell={cell!r}")
+    if memory is not None and (cell not in ("lstm", "gru") or memory < 3):
+        raise ValueError("memory is for cells lstm and gru, at least 3 steps. "
+                         f"Received: cell={cell!r}, memory={memory}")
     if not units or any(width < 1 for width in units):
         raise ValueError(f"units must be at least one width, each at least 1. Received: units={units}")
     for name, value in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):

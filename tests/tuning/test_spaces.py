@@ -9,7 +9,7 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from pipelines import characters, handwriting, imdb, mnist, speech
+from pipelines import characters, digits, handwriting, imdb, memory_problems, mnist, speech
 from recipes.catalog import cards
 from tuning import spaces
 
@@ -19,7 +19,9 @@ DATA = {"spoken_digits": lambda: speech.load("formants", 8),
         "speech_commands": lambda: speech.commands("formants", 8),
         "handwriting_lines": lambda: handwriting.load("digits", 8, count=16),
         "lstm_imdb": lambda: imdb.load("sentences", 2, words=50),
-        "char_lm_shakespeare": lambda: characters.load("sentences")}
+        "char_lm_shakespeare": lambda: characters.load("sentences"),
+        "adding_problem": lambda: memory_problems.load(batch_size=2, steps=10, validation=2, test=2),
+        "sequential_mnist": lambda: digits.load(2)}      # 64 pixels, not 784
 
 
 def values_of(space, changes):
