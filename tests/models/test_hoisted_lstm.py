@@ -73,6 +73,13 @@ def test_is_not_keras_loop_in_training():
     assert not any("IdentityN" in name for name in names[False])
 
 
+def test_several_widths_in_one_process():
+    x = tf.constant(vectors(2, 4, 3))
+    for units in (5, 6, 7):
+        layer = HoistedLSTM(units)
+        np.testing.assert_allclose(layer(x, training=True), layer(x), atol=1e-6)
+
+
 def test_bfloat16_is_near_float32():
     x = vectors(4, 7, 3)
     exact = outputs_and_gradients(built(keras.layers.LSTM), x)
