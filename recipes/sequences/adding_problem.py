@@ -42,12 +42,12 @@ class Config:
 
 CELLS = ("rnn", "irnn", "lstm", "gru")
 NAMED = {
-    "rnn-100": Config(cell="rnn"),
-    "irnn-100": Config(cell="irnn"),
+    "rnn-100": Config(cell="rnn", learning_rate=0.001),
+    "irnn-100": Config(cell="irnn", learning_rate=0.001),
     "lstm-100": Config(),
     "gru-100": Config(cell="gru"),
-    "rnn-400": Config(cell="rnn", steps=400),
-    "irnn-400": Config(cell="irnn", steps=400),
+    "rnn-400": Config(cell="rnn", learning_rate=0.001, steps=400),
+    "irnn-400": Config(cell="irnn", learning_rate=0.001, steps=400),
     "lstm-400": Config(steps=400),
     "gru-400": Config(cell="gru", steps=400),
 }

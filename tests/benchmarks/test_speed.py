@@ -67,12 +67,14 @@ def test_a_failing_process_says_why():
         time_to_99.follow([time_to_99.sys.executable, "-c", "raise SystemExit('no reason at all')"])
 
 
-def test_recurrent_steps(tmp_path):
-    report = recurrent_steps.main(["--repeats", "1", "--threads", "1", "--networks", "keras-imdb-lstm",
-                                   "--shorten", "20", "--out", str(tmp_path / "out.json")])
-    row = report["median"]["processors"]["keras-imdb-lstm"]
+@pytest.mark.parametrize(("network", "shorten"), [("keras-imdb-lstm", 20), ("sequential_mnist", 100)])
+def test_recurrent_steps(tmp_path, network, shorten):
+    report = recurrent_steps.main(["--repeats", "1", "--threads", "1", "--networks", network,
+                                   "--shorten", str(shorten), "--out", str(tmp_path / "out.json")])
+    row = report["median"]["processors"][network]
     assert {"hoisted, 1", "keras, 1", "hoisted-bfloat16, 1", "keras-bfloat16, 1"} <= set(row)
     assert all(value > 0 for value in row.values())
+    assert ("xla, 1" in row) == (network == "sequential_mnist")
     assert ("pytorch, 1" in row) == TORCH
 
 
