@@ -41,7 +41,7 @@ class Config:
 
 
 ROWS = Config(order="rows", cell="lstm", units=(128,), dropout=0.2, chrono=False, hoisted=True,
-              learning_rate=0.003, epochs=15)
+              learning_rate=0.003)
 NAMED = {
     "rows": ROWS,
     "pixels": Config(),
