@@ -7,7 +7,6 @@ import pytest
 import tensorflow as tf
 
 from pipelines import mnist
-from pipelines.stream import Examples
 from recipes.images.lenet_mnist import (
     LECUN_RATES,
     NAMED,
@@ -73,7 +72,7 @@ def test_update_divides_by_the_curvature():
 
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_curvature_is_the_diagonal_of_the_gauss_newton_matrix(outputs):
-    """Of a network that does not move, on one image: by hand. The signs are squared away but for layer one."""
+    """Of a network that does not move, on one image, by hand; signs are squared away but in the first layer."""
     network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "tanh", use_bias=False),
                                 keras.layers.Dense(outputs, use_bias=False)])
     first = np.array([[0.3, -0.2], [0.1, 0.4]], np.float32)
