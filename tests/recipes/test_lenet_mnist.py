@@ -72,7 +72,7 @@ def test_update_divides_by_the_curvature():
 
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_curvature_is_the_diagonal_of_the_gauss_newton_matrix(outputs):
-    """Of a network that does not move, on one image, by hand; signs are squared away but in the first layer."""
+    """Of a network that does not move, on one image, by hand. Signs matter to its first layer only."""
     network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "tanh", use_bias=False),
                                 keras.layers.Dense(outputs, use_bias=False)])
     first = np.array([[0.3, -0.2], [0.1, 0.4]], np.float32)
