@@ -16,7 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.distort import keys, uniform
-from pipelines.stream import Stream, unit_interval
+from pipelines.stream import Standardized, Stream, unit_interval
+
+KIND = "photograph"              # of what a network takes, for predict
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 ATTEMPTS = 10                    # to place a crop of random shape, before it is the middle of the image
@@ -267,6 +269,12 @@ class FileExamples:
     def inputs(self):
         return Pictures(self)
 
+    @property
+    def preprocessing(self):
+        """What a Reader needs, beside mean and std: the crop, and the order of the channels."""
+        return {"kind": KIND, "size": self.crop.size, "share": self.crop.share,
+                "bgr": getattr(self.prepare, "bgr", False)}
+
     def picture(self, row):
         """uint8 (size, size, 3), as evaluation sees it."""
         return self.crop(tf.constant(str(self.paths[row])), tf.constant(bool(self.special[row])))
@@ -293,6 +301,31 @@ class FileExamples:
                 wrong = "is damaged" if Path(self.paths[row]).exists() else "does not exist"
                 problems.append((self.paths[row], f"{wrong} ({words[0][:120]})"))
         return ValueError(told(problems, len(self))) if problems else error
+
+
+class Reader:
+    """Photographs of any size for a network that was saved with Splits.preprocessing: cropped as its test's.
+
+    about: {"size", "share", "bgr", "mean", "std"}.  invert: swap black and white.
+    """
+
+    def __init__(self, about, *, invert=False):
+        self.crop, self.invert = CentreCrop(about["size"], about["share"]), invert
+        self.prepare = Standardized(about["mean"], about["std"], about["bgr"])
+
+    def load(self, path):
+        """uint8 (size, size, 3) of a file. Raises ValueError that names it."""
+        special, wrong = examined(path, "decode")
+        if wrong:
+            raise ValueError(f"{path} {wrong}")
+        return self.crop(tf.constant(str(path)), tf.constant(special)).numpy()
+
+    def read(self, picture, name):
+        return 255 - picture if self.invert else picture
+
+    def batch(self, pictures):
+        """float32 (B, size, size, 3), as the network takes them."""
+        return self.prepare(tf.constant(np.stack(pictures)))
 
 
 class FileStream(Stream):

@@ -114,8 +114,21 @@ def predict(arguments):
 def label_texts(network, flags):
     """Says the class of each text; [sentence] for those that could not be read."""
     from pipelines.text import Reader
+    return label(network, Reader(network.about), flags)
+
+
+def label_photographs(network, flags):
+    """Says the class of each photograph, cropped as in the test; [sentence] for those not read."""
+    from pipelines.files import Reader
+    if flags.text:
+        raise ValueError(f"{network.path} takes photographs, and --text is for networks that read text")
+    return label(network, Reader(network.about, invert=flags.invert), flags)
+
+
+def label(network, reader, flags):
+    """Says the class of each file and text, by the reader; [sentence] for those that could not be read."""
     from training.predict import read_all
-    top, reader = network.top(flags.top), Reader(network.about)
+    top = network.top(flags.top)
     good, errors = read_all(reader, flags.files, flags.text)
     if good:
         names, inputs = zip(*good, strict=True)
@@ -161,7 +174,8 @@ def label_sounds(network, flags):
 
 
 # By the "kind" that a network was saved with; images, which have none, are predict's own.
-READERS = {"text": label_texts, "characters": go_on_with_texts, "sound": label_sounds}
+READERS = {"text": label_texts, "characters": go_on_with_texts, "sound": label_sounds,
+           "photograph": label_photographs}
 
 
 def load_layers():

@@ -235,7 +235,7 @@ def banner(files):
 
 def headline(files):
     idea = files.card.idea if files.card is not None else ""
-    kind = "Report of a series of runs" if files.children else "Report of a run"
+    kind = "Report of a series of runs" if files.children and not files.history else "Report of a run"
     name = f' <span class="name">{escape(files.name)}</span>' if files.name else ""
     parts = [f'<header><p class="kind">{kind}</p>'
              f"<h1>{escape(files.recipe or files.folder.resolve().name)}{name}</h1>"]

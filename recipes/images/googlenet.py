@@ -98,7 +98,7 @@ def main(config, run):
         model = compiled_model(config, data)
         network = without_auxiliary(model)
     history = run.fit(model, data.train, data.validation, epochs=config.epochs, saved=network)
-    run.save(network, data.class_names, mean=data.mean, std=data.std)
+    run.save(network, data.class_names, **data.preprocessing)
     return {"val_accuracy": history[-1]["val_accuracy"],
             **run.evaluate(network, data.test)}          # once, at the very end
 

@@ -112,7 +112,7 @@ def main(config, run):
     with run.scope():
         model = compiled_model(config, data)
     history = run.fit(model, data.train, data.validation, epochs=config.epochs)
-    run.save(model, data.class_names, mean=data.mean, std=data.std)
+    run.save(model, data.class_names, **data.preprocessing)
     metrics = {"val_accuracy": history[-1]["val_accuracy"]}
     if run.searching:
         return metrics

@@ -79,7 +79,7 @@ def main(config, run):
         callbacks = [keras.callbacks.ReduceLROnPlateau("val_accuracy", 0.1, config.patience,
                                                        min_lr=config.learning_rate / 1000)]
     history = run.fit(model, data.train, data.validation, epochs=config.epochs, callbacks=callbacks)
-    run.save(model, data.class_names, mean=data.mean, std=data.std)
+    run.save(model, data.class_names, **data.preprocessing)
     return {"val_accuracy": history[-1]["val_accuracy"],
             **run.evaluate(model, data.test)}          # once, at the very end
 
