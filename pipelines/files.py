@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from pipelines import records
 from pipelines.distort import keys, uniform
 from pipelines.stream import Standardized, Stream, unit_interval
 
@@ -126,7 +127,7 @@ def decoded(path, special, window):
         return sliced(tf.ensure_shape(image, (None, None, 3)))
 
     def plain():
-        contents = tf.io.read_file(path)
+        contents = records.contents(path)
 
         def jpeg():
             shape = tf.image.extract_jpeg_shape(contents)
@@ -298,7 +299,7 @@ class FileExamples:
                         lambda height, width: tf.stack([0, 0, height, width]))
             except tf.errors.OpError as reason:
                 words = reason.message.split(" [Op")[0].strip().splitlines()
-                wrong = "is damaged" if Path(self.paths[row]).exists() else "does not exist"
+                wrong = "is damaged" if Path(records.file_of(self.paths[row])).exists() else "does not exist"
                 problems.append((self.paths[row], f"{wrong} ({words[0][:120]})"))
         return ValueError(told(problems, len(self))) if problems else error
 
