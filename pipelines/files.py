@@ -9,6 +9,7 @@ side, TIFF, WebP.
 import dataclasses
 import functools
 import math
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -298,7 +299,7 @@ class FileExamples:
                 decoded(tf.constant(str(self.paths[row])), tf.constant(bool(self.special[row])),
                         lambda height, width: tf.stack([0, 0, height, width]))
             except tf.errors.OpError as reason:
-                words = reason.message.split(" [Op")[0].strip().splitlines()
+                words = re.sub(r"\{\{.*?\}\} ?", "", reason.message).split(" [Op")[0].strip().splitlines()
                 wrong = "is damaged" if Path(records.file_of(self.paths[row])).exists() else "does not exist"
                 problems.append((self.paths[row], f"{wrong} ({words[0][:120]})"))
         return ValueError(told(problems, len(self))) if problems else error

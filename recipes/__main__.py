@@ -97,6 +97,9 @@ def predict(arguments):
     kind = predict.kind(flags.model)
     if kind in READERS:
         errors = READERS[kind](predict.Network(flags.model), flags)
+    elif kind == "comparison":
+        raise ValueError(f"{flags.model} compares images and knows no classes: which character a drawing is, "
+                         "it says only beside drawings of each, as in the episodes of its run's figures.")
     elif kind != "image":
         raise ValueError(f"{flags.model} takes {kind}, which predict cannot read. "
                          f"It can read: image, {', '.join(READERS)}.")
@@ -182,7 +185,8 @@ def load_layers():
     """Registers the layers of models, which saved networks are made of."""
     from training.start_up import import_tensorflow
     import_tensorflow()
-    import models  # noqa: F401
+    import models
+    models.import_all()
 
 
 def report(arguments):

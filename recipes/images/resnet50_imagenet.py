@@ -100,6 +100,9 @@ def mixing(config, classes):
 def main(config, run):
     if config.crops not in (1, 10):
         raise ValueError(f"crops must be 1 or 10. Received: {config.crops}")
+    if min(config.train_size, config.size) < 32:          # else the last stages would see less than a pixel
+        raise ValueError("train_size and size must be at least 32 pixels. "
+                         f"Received: {config.train_size} and {config.size}")
     source = config.data
     if source == "digits":
         source = digit_files.write(run.output / "images", train=24, val=5)
