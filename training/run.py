@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import gc
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -23,6 +24,10 @@ from training.updates import Updates
 ABOUT = "about.json"            # member of model.keras: what predict needs beside the network
 CONFIG, ENVIRONMENT, METRICS, HISTORY, MODEL = (
     "config.json", "environment.json", "metrics.json", "history.csv", "model.keras")
+
+
+# What Keras says of a Lambda layer, and of a lambda where it expects the name of an activation.
+CODE = re.compile(r"safe_mode|identifier: \{'value': ")
 
 
 class Run:
@@ -313,7 +318,7 @@ def load_network(path):
     try:
         return keras.saving.load_model(path, compile=False)
     except Exception as error:                     # Keras raises many types for a damaged file
-        if "safe_mode" in str(error):              # what Keras says of a Lambda layer and of a lambda
+        if CODE.search(str(error)):
             raise ValueError(f"{path} is refused: it carries code, as a Lambda layer or a lambda function, "
                              "which loading it would run.") from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
