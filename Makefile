@@ -30,7 +30,7 @@ demo: $(VENV)/installed
 	@echo "  $(VENV)/bin/python -m recipes list                       all recipes"
 
 test: $(VENV)/installed
-	@$(RUN) -m pytest
+	@$(RUN) -m pytest -n 2 --dist loadfile
 	@echo
 	@echo "The tests passed. Next: make demo, or $(RUN) -m recipes list"
 

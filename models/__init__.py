@@ -1,66 +1,67 @@
-"""Model builders: numbers in, an uncompiled keras.Model that gives logits out."""
+"""Model builders: numbers in, an uncompiled keras.Model that gives logits out.
+
+A builder's module, and with it Keras, is imported when it is first asked for (PEP 562): `python -m models`
+prints stored numbers, and needs neither.
+"""
+import importlib
 import sys
+import types
 
-# `python -m models` prints stored numbers, without TensorFlow and so without the builders. While Python looks
-# for what -m names, that is its first argument.
-if not (sys.argv[:1] == ["-m"] and ("-m", "models") in zip(sys.orig_argv, sys.orig_argv[1:])):  # noqa: B905
-    from models.airbench import airbench94, set_whitening
-    from models.alexnet import alexnet, alexnet_owt
-    from models.bags import bag_of_words, fasttext
-    from models.catalog import catalog
-    from models.chrono import ChronoBias
-    from models.complexity import complexity
-    from models.convnet import (
-        fast_convnet,
-        mcdnn_column,
-        nielsen_convnet,
-        normalised_convnet,
-        simard_convnet,
-    )
-    from models.ctc import beam_search, blstm_ctc, greedy
-    from models.densenet import (
-        densenet121,
-        densenet161,
-        densenet169,
-        densenet201,
-        densenet264,
-        densenet_cifar,
-    )
-    from models.features import features
-    from models.googlenet import googlenet
-    from models.hoisted_lstm import HoistedLSTM
-    from models.image_sequence import ImageSequence
-    from models.inputs import on_images
-    from models.lenet import lenet1, lenet5, modern_lenet5, scaled_tanh
-    from models.mlp import mlp
-    from models.multidimensional_lstm import columns_blstm, multidimensional_lstm
-    from models.one_shot import prototypical, siamese
-    from models.perceptron import mcculloch_pitts, threshold_perceptron
-    from models.recurrent import continuation, recurrent_classifier, recurrent_language_model, streaming
-    from models.resnet import (
-        plain18,
-        plain34,
-        plain_cifar,
-        resnet9,
-        resnet18,
-        resnet34,
-        resnet50,
-        resnet101,
-        resnet152,
-        resnet_cifar,
-    )
-    from models.speech import commands_convnet, word_convnet
-    from models.vgg import vgg, vgg11, vgg13, vgg16, vgg19
-    from models.weights import decode_predictions, preprocess, weighted
+BUILDERS = {
+    "airbench": ("airbench94", "set_whitening"),
+    "alexnet": ("alexnet", "alexnet_owt"),
+    "bags": ("bag_of_words", "fasttext"),
+    "catalog": ("catalog",),
+    "chrono": ("ChronoBias",),
+    "complexity": ("complexity",),
+    "convnet": ("fast_convnet", "mcdnn_column", "nielsen_convnet", "normalised_convnet", "simard_convnet"),
+    "ctc": ("beam_search", "blstm_ctc", "greedy"),
+    "densenet": ("densenet121", "densenet161", "densenet169", "densenet201", "densenet264", "densenet_cifar"),
+    "features": ("features",),
+    "googlenet": ("googlenet",),
+    "hoisted_lstm": ("HoistedLSTM",),
+    "image_sequence": ("ImageSequence",),
+    "inputs": ("on_images",),
+    "lenet": ("lenet1", "lenet5", "modern_lenet5", "scaled_tanh"),
+    "mlp": ("mlp",),
+    "multidimensional_lstm": ("columns_blstm", "multidimensional_lstm"),
+    "one_shot": ("prototypical", "siamese"),
+    "perceptron": ("mcculloch_pitts", "threshold_perceptron"),
+    "recurrent": ("continuation", "recurrent_classifier", "recurrent_language_model", "streaming"),
+    "resnet": ("plain18", "plain34", "plain_cifar", "resnet9", "resnet18", "resnet34", "resnet50",
+               "resnet101", "resnet152", "resnet_cifar"),
+    "speech": ("commands_convnet", "word_convnet"),
+    "vgg": ("vgg", "vgg11", "vgg13", "vgg16", "vgg19"),
+    "weights": ("decode_predictions", "preprocess", "weighted"),
+}
+MODULE_OF = {name: module for module, names in BUILDERS.items() for name in names}
+__all__ = sorted(MODULE_OF)
 
-__all__ = ["ChronoBias", "HoistedLSTM", "ImageSequence", "airbench94", "alexnet", "alexnet_owt",
-           "bag_of_words", "beam_search", "blstm_ctc", "catalog", "columns_blstm", "commands_convnet",
-           "complexity", "continuation", "decode_predictions", "densenet121", "densenet161", "densenet169",
-           "densenet201", "densenet264", "densenet_cifar", "fast_convnet", "fasttext", "features",
-           "googlenet", "greedy", "lenet1", "lenet5", "mcculloch_pitts", "mcdnn_column", "mlp",
-           "modern_lenet5", "multidimensional_lstm", "nielsen_convnet", "normalised_convnet", "on_images",
-           "plain18", "plain34", "plain_cifar", "preprocess", "prototypical", "recurrent_classifier",
-           "recurrent_language_model", "resnet101", "resnet152", "resnet18", "resnet34", "resnet50",
-           "resnet9", "resnet_cifar", "scaled_tanh", "set_whitening", "siamese", "simard_convnet",
-           "streaming", "threshold_perceptron", "vgg", "vgg11", "vgg13", "vgg16", "vgg19", "weighted",
-           "word_convnet"]
+
+class Builders(types.ModuleType):
+    """This module, whose builders are attributes that are there once they are asked for."""
+
+    def __getattr__(self, name):
+        if name not in MODULE_OF:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        builder = getattr(importlib.import_module(f"{self.__name__}.{MODULE_OF[name]}"), name)
+        setattr(self, name, builder)
+        return builder
+
+    def __setattr__(self, name, value):
+        # An import of models.alexnet puts that module here under its name, which is a builder's too.
+        if isinstance(value, types.ModuleType) and name in MODULE_OF:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+    def __dir__(self):
+        return sorted({*super().__dir__(), *__all__})
+
+
+def import_all():
+    """Imports every module, so that the layers of all networks are registered for loading."""
+    for module in BUILDERS:
+        importlib.import_module(f"{__name__}.{module}")
+
+
+sys.modules[__name__].__class__ = Builders

@@ -68,16 +68,19 @@ def set_whitening(model, images, *, epsilon=5e-4):
 
 
 def gelu(x, name):
-    return layers.Activation(keras.activations.gelu, name=name)(x)       # the exact one
+    """x Phi(x), exact and not by tanh, of the shape of x, as the layer of that name."""
+    return layers.Activation(keras.activations.gelu, name=name)(x)
 
 
 def offset_normalised(x, name):
+    """Batch normalisation of (B, h, w, C) without a scale, in airbench's momentum and epsilon."""
     return layers.BatchNormalization(momentum=0.6, epsilon=1e-12, scale=False, beta_initializer=ZEROS,
                                      moving_mean_initializer=ZEROS, moving_variance_initializer=ONES,
                                      name=name)(x)
 
 
 def identity_convolution(x, width, name):
+    """A 3x3 convolution (B, h, w, C) -> (B, h, w, width) without bias that copies the C maps at first."""
     return layers.Conv2D(width, 3, padding="same", use_bias=False, kernel_initializer=PartialIdentity(),
                          name=name)(x)
 

@@ -49,6 +49,7 @@ def fasttext(vocabulary, num_classes, *, width=10, combiner="mean", dropout=0.0)
 
 
 def check(**sizes):
+    """Raises ValueError that names the first of these numbers that is less than 1."""
     for name, value in sizes.items():
         if value < 1:
             raise ValueError(f"{name} must be at least 1. Received: {value}")

@@ -14,7 +14,8 @@ AREA = 12e-6                     # square points per parameter
 # Where labels would lie on each other: their place, in points from the middle of the circle.
 PLACES = {"vgg16": (0, -32), "vgg16 normalised": (0, 29), "vgg19": (0, -32), "resnet18": (13, -3),
           "googlenet normalised": (-6, 10), "densenet121": (-66, -3), "densenet169": (-68, -3),
-          "densenet201": (-44, 12), "densenet161": (-6, -20), "resnet50 v1.5": (14, -8)}
+          "densenet201": (-44, 12), "densenet161": (-6, -20), "resnet50 v1.5": (14, -8),
+          "resnet152 v1.5": (0, 20)}
 
 
 def plot(networks, path):

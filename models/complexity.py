@@ -260,12 +260,14 @@ def summed(equation, inputs, kernel):
 
 
 def cells_of(layer):
+    """What multiplies by matrices in a layer: the cells of a recurrent one, else itself, or nothing."""
     if not isinstance(layer, layers.RNN):
         return [layer] if needs_products(layer) else []
     return getattr(layer.cell, "cells", [layer.cell])
 
 
 def needs_products(layer):
+    """Whether a layer has a weight of two or more axes that it multiplies by."""
     return not isinstance(layer, NO_PRODUCTS) and any(
         len(weight.shape) > 1 for weight in getattr(layer, "weights", ()))
 
@@ -321,6 +323,7 @@ def recorded(calls):
 
 
 def as_spec(value):
+    """A KerasTensor of a tensor's shape and dtype; anything else stays as it is."""
     return keras.KerasTensor(value.shape, dtype=keras.backend.standardize_dtype(value.dtype)) if hasattr(
         value, "shape") and hasattr(value, "dtype") else value
 
@@ -335,6 +338,7 @@ def told(what):
 
 
 def shapes_of(outputs):
+    """The shape of the output without the batch, or a tuple of such shapes where there are several."""
     shapes = tuple(tuple(spec.shape[1:]) for spec in keras.tree.flatten(outputs))
     return shapes[0] if len(shapes) == 1 else shapes
 

@@ -74,6 +74,7 @@ def densenet264(input_shape=(224, 224, 3), num_classes=1000, *, reference="keras
 
 def imagenet_densenet(depth, input_shape, num_classes, reference, include_top, classifier_activation,
                       weights):
+    """The network of that depth in IMAGENET, of Table 1; arguments, shapes and errors are densenet121's."""
     if reference not in REFERENCES:
         raise ValueError(f'reference must be "keras" or "torchvision". Received: {reference!r}')
     blocks, growth_rate, filters = IMAGENET[depth]

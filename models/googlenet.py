@@ -121,12 +121,14 @@ def auxiliary_classifier(x, num_classes, convolved, activation, batch_norm, name
 
 
 def plain_convolution(x, filters, size, *, name, stride=1):
+    """A convolution and relu as published: (B, h, w, C) -> (B, h / stride, w / stride, filters)."""
     x = layers.Conv2D(filters, size, stride, **padding(size, stride), bias_initializer=plain_bias(),
                       name=f"{name}_conv")(padded(x, size, stride, name))
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
 def normalized_convolution(x, filters, size, *, name, stride=1):
+    """plain_convolution with batch normalisation in place of the bias, before relu, as torchvision has it."""
     x = layers.Conv2D(filters, size, stride, **padding(size, stride), use_bias=False,
                       name=f"{name}_conv")(padded(x, size, stride, name))
     x = layers.BatchNormalization(momentum=0.9, epsilon=1e-3, name=f"{name}_bn")(x)
@@ -134,10 +136,12 @@ def normalized_convolution(x, filters, size, *, name, stride=1):
 
 
 def plain_bias():
+    """The first biases of the network as published: .2, of its reproduction in Caffe."""
     return keras.initializers.Constant(0.2)
 
 
 def padding(size, stride):
+    """Conv2D's padding, beside what padded adds: none with a stride, where Keras's "same" would be uneven."""
     return {"padding": "same" if stride == 1 else "valid"}
 
 

@@ -16,6 +16,11 @@ class HoistedLSTM(layers.LSTM):
     products in bfloat16 are faster, and cells and gates stay in float32, which Keras's do not.
     Everywhere else (prediction, a GPU, another backend, recurrent dropout, other activations) it is
     keras.layers.LSTM. Measured: benchmarks/results/speed/recurrent_steps.json.
+
+    This file imports TensorFlow, inside functions that run on that backend alone, which no other file of
+    models/ does: the loop is tf.while_loop under tf.custom_gradient and XLA, and the weights' gradients
+    are taken out of it, for which keras.ops has no word. It stands here, and not with training's kernels,
+    because a saved network names its class.
     """
 
     def inner_loop(self, sequences, initial_state, mask, training=False):

@@ -1,8 +1,12 @@
 """Networks that compare images, for classes of which there are one or a few examples."""
 import keras
+import numpy as np
 from keras import layers, ops
 
 from models.classifier import image_input
+
+# Of a character as it is, turned and leaning (degrees), and smaller and larger: our choice.
+VIEWS = ((0, 0, 1), (8, 0, 1), (-8, 0, 1), (0, 10, 1), (0, -10, 1), (0, 0, 0.9), (0, 0, 1.1))
 
 
 def siamese(input_shape=(105, 105, 1), *, filters=(64, 128, 128, 256), kernels=(10, 7, 4, 4), features=4096,
@@ -78,3 +82,18 @@ def prototypical(input_shape=(28, 28, 1), *, filters=(64, 64, 64, 64), pool_firs
         if not pool_first:
             x = layers.MaxPooling2D(2, name=f"stage{stage}")(x)
     return keras.Model(image, layers.Flatten(dtype="float32", name="features")(x), name="prototypical")
+
+
+def viewed(images, turn, lean, scale):
+    """Images (N, H, W, C) turned, sheared and scaled about their centre; black moves in.
+
+    turn, lean: degrees.  scale: above 1 is larger.
+    """
+    if (turn, lean, scale) == VIEWS[0]:
+        return images
+    angle, slope = np.radians(turn), np.tan(np.radians(lean))
+    matrix = np.array([[1, slope], [0, 1]]) @ [[np.cos(angle), -np.sin(angle)],
+                                               [np.sin(angle), np.cos(angle)]] / scale
+    centre = (np.array([images.shape[2], images.shape[1]]) - 1) / 2                  # right, down
+    rows = np.concatenate([matrix, (centre - matrix @ centre)[:, None]], axis=1)
+    return ops.image.affine_transform(images, np.float32([*rows.reshape(-1), 0, 0]))

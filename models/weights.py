@@ -25,13 +25,20 @@ IMAGENET = {
 # Those that torchvision has weights for.
 TORCHVISION = re.compile(r"alexnet_owt|googlenet_bn|densenet(121|161|169|201)|vgg(11|13|16|19)(_bn)?|"
                          r"resnet(18|34)(_v1_5)?|resnet(50|101|152)_v1_5")
+SCALINGS = {
+    "caffe": {"mean": (123.68 / 255, 116.779 / 255, 103.939 / 255), "std": 1 / 255, "bgr": True},
+    "torch": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "bgr": False},
+    "tf": {"mean": 0.5, "std": 0.5, "bgr": False},
+}
 PARTS = ("weight", "bias", "running_mean", "running_var")          # in the order of Keras's layers
 OUTPUT_LAYERS = ("fc", "classifier")                               # of torchvision's networks
 TIMM_VGG = {"pre_logits.fc1": "classifier.0", "pre_logits.fc2": "classifier.3", "head.fc": "classifier.6"}
 
 
-def weighted(model, weights=None):
+def weighted(model, weights=None, *, but=()):
     """The model with weights: what every builder does with its argument weights.
+
+    but: names of layers that keep their own; ("logits",) for an output layer of other classes.
 
     weights: None for none; "imagenet" for those of keras.applications (VGG-16 and 19; ResNet-50, 101 and
     152, v1 and v2; DenseNet-121, 169 and 201); or the path of a file:
@@ -49,7 +56,7 @@ def weighted(model, weights=None):
     if weights is None:
         return model
     if weights == "imagenet":
-        give(model, of_imagenet(model), [], "the weights of ImageNet")
+        give(model, of_imagenet(model, but), [], "the weights of ImageNet", but)
         return model
     path = Path(weights).expanduser()
     reader = next((read for suffix, read in READERS.items() if path.name.endswith(suffix)), None)
@@ -62,7 +69,7 @@ def weighted(model, weights=None):
     if not path.is_file():
         raise FileNotFoundError(f"weights: there is no file {path}")
     with reader(path, model) as (found, extra):
-        give(model, found, extra, f"the weights in {path}")
+        give(model, found, extra, f"the weights in {path}", but)
     return model
 
 
@@ -73,13 +80,14 @@ class Value:
     read: Callable[[], np.ndarray]
 
 
-def give(model, found, extra, source):
+def give(model, found, extra, source, but=()):
     """Assigns found, {layer name: Values}, if every layer of the model is there with its shapes.
 
+    but: names of layers that are left as they are.
     extra: what the source has beyond that and should not have.
     Raises ValueError, before anything is assigned, with the first layer that differs.
     """
-    own = [layer for layer in model.layers if layer.weights]
+    own = [layer for layer in model.layers if layer.weights and layer.name not in but]
     for layer in own:
         ours = [tuple(weight.shape) for weight in layer.weights]
         theirs = [tuple(value.shape) for value in found.get(layer.name, ())]
@@ -109,18 +117,19 @@ def other_classes(layer, ours, theirs):
             "include_top=False they fit, for an output layer of one's own.")
 
 
-def of_imagenet(model):
+def of_imagenet(model, but=()):
     """Values from keras.applications, which downloads its file, checks its hash and keeps it."""
     if model.name not in IMAGENET:
         raise ValueError(f'weights="imagenet" is there for {", ".join(IMAGENET)}, not for {model.name}. '
                          "weights can also be the path of a file.")
     own = [layer for layer in model.layers if layer.weights]
     top = has_top(model)
-    if top and model.get_layer("logits").units != 1000:
+    if top and "logits" not in but and model.get_layer("logits").units != 1000:
         raise ValueError(f"the weights of ImageNet are for num_classes=1000, {model.name} has "
                          f"{model.get_layer('logits').units}. With include_top=False they fit, for an output "
                          "layer of one's own.")
-    with downloads(f"the weights of {model.name}", "or give weights= the path of a file"):
+    with downloads(f"the weights of {model.name}",
+                   f"or give weights= the path of a file ({', '.join(READERS)})"):
         reference = getattr(keras.applications, IMAGENET[model.name])(weights="imagenet", include_top=top)
     return moved(own, reference)
 
@@ -352,6 +361,24 @@ def preprocess(name, weights="imagenet"):
     v2: -1 to 1; DenseNet: standardised), for "torchvision" standardised, for GoogLeNet -1 to 1.
     Raises ValueError for a network that such weights are not there for.
     """
+    mode = scaling_mode(name, weights)
+
+    def prepared(images):
+        return keras.applications.imagenet_utils.preprocess_input(
+            np.array(images, "float32"), data_format="channels_last", mode=mode)
+    return prepared
+
+
+def pixel_scaling(name, weights="imagenet"):
+    """What preprocess does, as numbers: {"mean", "std", "bgr"}, of red, green and blue in [0, 1].
+
+    The network takes (pixel / 255 - mean) / std, where bgr blue first. Arguments, errors: preprocess's.
+    """
+    return SCALINGS[scaling_mode(name, weights)]
+
+
+def scaling_mode(name, weights):
+    """"caffe", "torch" or "tf", as keras.applications calls them. Raises ValueError."""
     if weights == "imagenet" and name in IMAGENET:
         mode = "caffe"
         if name.startswith("densenet"):
@@ -363,11 +390,7 @@ def preprocess(name, weights="imagenet"):
     else:
         raise ValueError('weights must be "imagenet", for ' + ", ".join(IMAGENET) + ', or "torchvision", for '
                          f"the networks whose files weighted reads. Received: {name!r}, weights={weights!r}")
-
-    def prepared(images):
-        return keras.applications.imagenet_utils.preprocess_input(
-            np.array(images, "float32"), data_format="channels_last", mode=mode)
-    return prepared
+    return mode
 
 
 def decode_predictions(scores, top=5):

@@ -164,6 +164,7 @@ class OnPixels:
     def __call__(self, images, seeds):
         pair = self.standardized.mean, self.standardized.std
         mean, std = (np.asarray(value, np.float32) for value in pair)
+        images = images[..., ::-1] if self.standardized.bgr else images
         pixels = tf.clip_by_value(images * std + mean, 0.0, 1.0)
         return self.standardized(self.augmentation(pixels, seeds))
 

@@ -9,14 +9,18 @@ side, TIFF, WebP.
 import dataclasses
 import functools
 import math
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
+from pipelines import records
 from pipelines.distort import keys, uniform
-from pipelines.stream import Stream, unit_interval
+from pipelines.stream import Standardized, Stream, unit_interval
+
+KIND = "photograph"              # of what a network takes, for predict
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 ATTEMPTS = 10                    # to place a crop of random shape, before it is the middle of the image
@@ -124,7 +128,7 @@ def decoded(path, special, window):
         return sliced(tf.ensure_shape(image, (None, None, 3)))
 
     def plain():
-        contents = tf.io.read_file(path)
+        contents = records.contents(path)
 
         def jpeg():
             shape = tf.image.extract_jpeg_shape(contents)
@@ -267,6 +271,12 @@ class FileExamples:
     def inputs(self):
         return Pictures(self)
 
+    @property
+    def preprocessing(self):
+        """What a Reader needs, beside mean and std: the crop, and the order of the channels."""
+        return {"kind": KIND, "size": self.crop.size, "share": self.crop.share,
+                "bgr": getattr(self.prepare, "bgr", False)}
+
     def picture(self, row):
         """uint8 (size, size, 3), as evaluation sees it."""
         return self.crop(tf.constant(str(self.paths[row])), tf.constant(bool(self.special[row])))
@@ -289,10 +299,35 @@ class FileExamples:
                 decoded(tf.constant(str(self.paths[row])), tf.constant(bool(self.special[row])),
                         lambda height, width: tf.stack([0, 0, height, width]))
             except tf.errors.OpError as reason:
-                words = reason.message.split(" [Op")[0].strip().splitlines()
-                wrong = "is damaged" if Path(self.paths[row]).exists() else "does not exist"
+                words = re.sub(r"\{\{.*?\}\} ?", "", reason.message).split(" [Op")[0].strip().splitlines()
+                wrong = "is damaged" if Path(records.file_of(self.paths[row])).exists() else "does not exist"
                 problems.append((self.paths[row], f"{wrong} ({words[0][:120]})"))
         return ValueError(told(problems, len(self))) if problems else error
+
+
+class Reader:
+    """Photographs of any size for a network that was saved with Splits.preprocessing: cropped as its test's.
+
+    about: {"size", "share", "bgr", "mean", "std"}.  invert: swap black and white.
+    """
+
+    def __init__(self, about, *, invert=False):
+        self.crop, self.invert = CentreCrop(about["size"], about["share"]), invert
+        self.prepare = Standardized(about["mean"], about["std"], about["bgr"])
+
+    def load(self, path):
+        """uint8 (size, size, 3) of a file. Raises ValueError that names it."""
+        special, wrong = examined(path, "decode")
+        if wrong:
+            raise ValueError(f"{path} {wrong}")
+        return self.crop(tf.constant(str(path)), tf.constant(special)).numpy()
+
+    def read(self, picture, name):
+        return 255 - picture if self.invert else picture
+
+    def batch(self, pictures):
+        """float32 (B, size, size, 3), as the network takes them."""
+        return self.prepare(tf.constant(np.stack(pictures)))
 
 
 class FileStream(Stream):

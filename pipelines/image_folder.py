@@ -23,16 +23,17 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def load(source, batch_size=32, *, size=224, seed=0, fold=None, validation=0.15, test=0.15, test_source="",
          check="headers", skip_unreadable=False, crop=None, evaluation_crop=None, mean=IMAGENET_MEAN,
-         std=IMAGENET_STD, prepare=None, **stream_options):
+         std=IMAGENET_STD, bgr=False, prepare=None, **stream_options):
     """-> Splits of files: RGB images of size x size, standardised, and int64 labels by sorted class names.
 
-    source, test_source: a folder with a directory per class, or a CSV file; with a test_source
-    nothing is cut for the test.
+    source, test_source: a folder with a directory per class, or a CSV file, or {class: paths}; with a
+    test_source nothing is cut for the test.
     validation, test: the part of each class, in (0, 1), that validates and that tests.
     fold: (k, K) validates on the k-th K-th of each class, but for what tests.
     check, skip_unreadable: see pipelines.files.scan; unreadable files are left out only if asked.
     crop: of the training, RandomResizedCrop by default; evaluation_crop: CentreCrop by default.
-    prepare: in place of the standardisation by mean and std (Splits then says 0 and 1).
+    mean, std, bgr: see pipelines.stream.Standardized.
+    prepare: in place of that (Splits then says 0 and 1).
     stream_options go to FileStream: order, augment, mix.
     Raises FileNotFoundError or ValueError in a sentence: no such folder, no images, one class, a
     class with too few images, files that cannot be read, a test class that no training image has.
@@ -41,12 +42,14 @@ def load(source, batch_size=32, *, size=224, seed=0, fold=None, validation=0.15,
         raise ValueError("validation and test must be parts in (0, 1), together less than 1. "
                          f"Received: validation={validation}, test={test}")
     classes = listed(source)
+    where, other = (("the training data", "the test data") if isinstance(source, dict)
+                    else (source, test_source))
     if len(classes) < 2:
-        raise ValueError(f"{source} has images of one class only ({next(iter(classes))}). A classifier needs "
+        raise ValueError(f"{where} has images of one class only ({next(iter(classes))}). A classifier needs "
                          "at least two: one directory per class, or another label in the CSV file.")
     tests = listed(test_source) if test_source else {}
     if unknown := sorted(set(tests) - set(classes)):
-        raise ValueError(f"{test_source} has classes that {source} has not: {', '.join(unknown[:10])}")
+        raise ValueError(f"{other} has classes that {where} has not: {', '.join(unknown[:10])}")
     every = [path for files in (*classes.values(), *tests.values()) for path in files]
     special, problems = scan(every, check)
     if problems:
@@ -61,7 +64,7 @@ def load(source, batch_size=32, *, size=224, seed=0, fold=None, validation=0.15,
         for part, chosen in zip(parts.values(), (*cut[:2], own_tests), strict=True):
             part += [(path, label) for path in chosen]
     evaluation_crop = evaluation_crop or CentreCrop(size)
-    standardized = Standardized(mean, std)
+    standardized = Standardized(mean, std, bgr)
     splits = {part: FileExamples(np.array([path for path, _ in rows]),
                                  np.array([label for _, label in rows], np.int64),
                                  np.array([special[path] for path, _ in rows]), evaluation_crop,
@@ -74,6 +77,8 @@ def load(source, batch_size=32, *, size=224, seed=0, fold=None, validation=0.15,
 
 def listed(source):
     """{class name: sorted paths} of a folder or a CSV file. Raises FileNotFoundError or ValueError."""
+    if isinstance(source, dict):
+        return source
     source = Path(source)
     if not source.exists():
         raise FileNotFoundError(f"there is no folder or CSV file {source}")

@@ -3,6 +3,8 @@
     imagenet/train/n01440764/*.JPEG         imagenet.load("imagenet")
     imagenet/val/n01440764/*.JPEG
 
+    imagenet2012, as TFDS has prepared it   imagenet.load("imagenet2012")
+
 Its validation images, 50 for each of 1,000 classes, are what everybody reports: here they are the
 test, and the last ten training images of each class validate. Class names are those in
 LOC_synset_mapping.txt, where the tree has that file, else the directories'.
@@ -13,20 +15,25 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pipelines import image_folder
+from pipelines import image_folder, records
 from pipelines.augment import Chain, ColorJitter, OnPixels, PCAColor
 from pipelines.stream import Standardized
+from pipelines.tfds_source import data_folder
 
 VALIDATION = 10 / 1300           # of the training images of a class, of which most classes have 1,300
 MAPPING = "LOC_synset_mapping.txt"
+TFDS = "imagenet2012"
 
 
 def load(source, batch_size=256, *, jitter=0.0, pca=0.0, mean=image_folder.IMAGENET_MEAN,
-         std=image_folder.IMAGENET_STD, check="none", augment=None, **options):
+         std=image_folder.IMAGENET_STD, check="none", augment=None, mix=None, **options):
     """-> Splits of files as image_folder.load gives them, from train and val below the folder source.
 
+    source: "imagenet2012" means TFDS's, where there is no folder of that name: its files of records are
+    read through once, and what was found in them is kept beside them; see pipelines.records.
     jitter: brightness, contrast and saturation change by up to this part of themselves (0.4).
     pca: standard deviation of AlexNet's change of colour along the principal components (0.1).
+    mix: a function of the number of classes that gives Stream's mix, or None.
     check: by default files are not looked at before they are read: there are 1.3 million.
     The rest is image_folder.load's. Raises FileNotFoundError where train or val is missing.
     """
@@ -35,8 +42,12 @@ def load(source, batch_size=256, *, jitter=0.0, pca=0.0, mean=image_folder.IMAGE
         coloured = OnPixels(Chain(colours), Standardized(mean, std))
         augment = coloured if augment is None else Chain((coloured, augment))
     options.setdefault("validation", VALIDATION)
-    splits = image_folder.load(folder(source, "train"), batch_size, test_source=folder(source, "val"),
-                               mean=mean, std=std, check=check, augment=augment, **options)
+    if source == TFDS and not Path(source).exists():
+        training, tests = of_tfds()
+    else:
+        training, tests = (image_folder.listed(folder(source, name)) for name in ("train", "val"))
+    splits = image_folder.load(training, batch_size, test_source=tests, mean=mean, std=std, check=check,
+                               augment=augment, mix=mix and mix(len(training)), **options)
     return dataclasses.replace(splits, class_names=named(Path(source), splits.class_names))
 
 
@@ -48,6 +59,18 @@ def folder(source, name):
                                 f"{source}/train/CLASS/*.JPEG and {source}/val/CLASS/*.JPEG, the "
                                 "validation images too in a directory per class")
     return path
+
+
+def of_tfds():
+    """{class: images} to train and to test, in TFDS's order. Raises FileNotFoundError or ValueError."""
+    import tensorflow_datasets as tfds
+    builder = tfds.builder(TFDS, data_dir=data_folder())
+    if not builder.data_path.exists():
+        raise FileNotFoundError(
+            f"{TFDS} is not in {data_folder()}, and TFDS cannot download it, as ImageNet asks for an "
+            f"account: `tfds build {TFDS}` says what to fetch. Or name a folder that holds train and val; "
+            "--data digits needs no download.")
+    return tuple(records.listed(builder, split) for split in ("train", "validation"))
 
 
 def named(source, directories):

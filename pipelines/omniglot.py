@@ -448,3 +448,13 @@ def built_runs(characters, runs=RUNS, way=WAY):
     are mixed. The same ones each time.
     """
     return Episodes(characters, way, alphabets=1).first(runs)
+
+
+def trials(characters, shot, count, *, way=20, alphabets=0, turned=False):
+    """So many episodes with five queries of each character, or with as much as the characters allow."""
+    if not alphabets:
+        way = min(way, len(characters))
+    else:
+        way = min(way, np.unique(characters.alphabets, return_counts=True)[1].max())
+    queries = min(5, characters.images.shape[1] - shot)
+    return Episodes(characters, way, shot, queries, alphabets=alphabets, turned=turned).first(count)

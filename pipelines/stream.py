@@ -11,15 +11,19 @@ class Standardized:
     """uint8 pixels (..., C) -> float32 (pixel / 255 - mean) / std; floats in [0, 1] without the division.
 
     mean and std: a number, or one for each channel; what Run.save keeps beside the network.
+    bgr: the channels come out in reverse, blue first; mean and std are of red, green and blue all the same.
     """
     mean: float | tuple[float, ...] = 0.0
     std: float | tuple[float, ...] = 1.0
+    bgr: bool = False
 
     def __call__(self, inputs):
         mean, std = (np.asarray(value, np.float32) for value in (self.mean, self.std))
         if inputs.dtype == tf.uint8:                 # one multiplication and one addition for each pixel
-            return tf.cast(inputs, tf.float32) * (1 / (255 * std)) - mean / std
-        return (inputs - mean) / std
+            outputs = tf.cast(inputs, tf.float32) * (1 / (255 * std)) - mean / std
+        else:
+            outputs = (inputs - mean) / std
+        return outputs[..., ::-1] if self.bgr else outputs
 
 
 def unit_interval(inputs):
@@ -209,6 +213,11 @@ class Splits:
     @property
     def num_classes(self):
         return len(self.class_names)
+
+    @property
+    def preprocessing(self):
+        """For Run.save: what makes of a raw image what the network takes; of files also the crop."""
+        return {"mean": self.mean, "std": self.std, **getattr(self.test, "preprocessing", {})}
 
     @property
     def input_shape(self):

@@ -97,6 +97,9 @@ def predict(arguments):
     kind = predict.kind(flags.model)
     if kind in READERS:
         errors = READERS[kind](predict.Network(flags.model), flags)
+    elif kind == "comparison":
+        raise ValueError(f"{flags.model} compares images and knows no classes: which character a drawing is, "
+                         "it says only beside drawings of each, as in the episodes of its run's figures.")
     elif kind != "image":
         raise ValueError(f"{flags.model} takes {kind}, which predict cannot read. "
                          f"It can read: image, {', '.join(READERS)}.")
@@ -114,8 +117,21 @@ def predict(arguments):
 def label_texts(network, flags):
     """Says the class of each text; [sentence] for those that could not be read."""
     from pipelines.text import Reader
+    return label(network, Reader(network.about), flags)
+
+
+def label_photographs(network, flags):
+    """Says the class of each photograph, cropped as in the test; [sentence] for those not read."""
+    from pipelines.files import Reader
+    if flags.text:
+        raise ValueError(f"{network.path} takes photographs, and --text is for networks that read text")
+    return label(network, Reader(network.about, invert=flags.invert), flags)
+
+
+def label(network, reader, flags):
+    """Says the class of each file and text, by the reader; [sentence] for those that could not be read."""
     from training.predict import read_all
-    top, reader = network.top(flags.top), Reader(network.about)
+    top = network.top(flags.top)
     good, errors = read_all(reader, flags.files, flags.text)
     if good:
         names, inputs = zip(*good, strict=True)
@@ -161,14 +177,16 @@ def label_sounds(network, flags):
 
 
 # By the "kind" that a network was saved with; images, which have none, are predict's own.
-READERS = {"text": label_texts, "characters": go_on_with_texts, "sound": label_sounds}
+READERS = {"text": label_texts, "characters": go_on_with_texts, "sound": label_sounds,
+           "photograph": label_photographs}
 
 
 def load_layers():
     """Registers the layers of models, which saved networks are made of."""
     from training.start_up import import_tensorflow
     import_tensorflow()
-    import models  # noqa: F401
+    import models
+    models.import_all()
 
 
 def report(arguments):

@@ -91,7 +91,8 @@ def launch(main, Config, *, named=None, flag="config", smoke=None, compare=None)
             results = {}
             for name, config in configs.items():
                 print(f"-- {flag} {name} " + "-" * 40, flush=True)
-                results[name] = finish(main, run.child(name, config, changed=changed[name]), config)
+                results[name] = finish(main, run.child(
+                    name, config, changed=changed[name], part=False), config)
             if compare is not None:
                 compare(run, results)
             run.finish(results)
@@ -185,6 +186,10 @@ def saved_run(flags, arguments, Config, recipe):
     saved = read_saved(flags.run_dir)
     if saved["recipe"] != recipe:
         raise ValueError(f"{flags.run_dir} holds a run of {saved['recipe']}, not of {recipe}")
+    if saved.get("part"):
+        whole = Path(flags.run_dir).resolve().parent
+        raise ValueError(f"{flags.run_dir} is a part of the run in {whole}, and is trained and "
+                         f"measured with it: name {whole}")
     kept = dataclasses.replace(RunFlags(), **{name: saved[name] for name in KEPT if name in saved})
     if flags.evaluate and kept.strategy == "multi_worker":
         kept = dataclasses.replace(kept, strategy="auto")
@@ -346,7 +351,7 @@ def evaluate(main, run, configs):
             raise ValueError(f"the run in {folder} is not finished. "
                              f"`python -m recipes resume {run.folder}` goes on with it.")
         stored = read_json(folder / "metrics.json")
-        measured = main(config, run.child(name, config) if run.series else run)
+        measured = main(config, run.child(name, config, part=False) if run.series else run)
         print(f"{folder}\n{'':26s} {'stored':>12s} {'now':>12s}")
         for metric in {**stored, **measured}:
             before, now = stored.get(metric), measured.get(metric)

@@ -6,9 +6,11 @@ import os
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 
-from training.run import MODEL, load_network
+from training.predict import model_file
+from training.run import load_network
 
 NAMES = {"saved_model": "saved_model", "onnx": "model.onnx", "litert": "model.tflite"}
 PACKAGES = {"saved_model": {}, "onnx": {"tf2onnx": "tf2onnx", "onnxruntime": "onnxruntime"},
@@ -19,13 +21,13 @@ TOLERANCE = 1e-4                 # of an output; float32 sums in another order d
 def export(source, format, output=""):
     """Writes a model.keras, or that of a run folder, as saved_model, onnx or litert.
 
-    -> (path, largest absolute difference of the outputs on one random input of [0, 1)).
+    -> (path, largest absolute difference of the outputs on one random batch; see example_inputs).
+    A network that carries states begins with zeros, and goes on from call to call; only saved_model holds it.
     Raises FileExistsError rather than overwrite, ImportError naming what to install, and
     ValueError if the exported model gives something else than the Keras model; nothing is
     left behind then.
     """
-    source = Path(source)
-    source = source / MODEL if source.is_dir() else source
+    source = model_file(source)
     output = Path(output) if output else source.parent / NAMES[format]
     missing = [package for module, package in PACKAGES[format].items()
                if importlib.util.find_spec(module) is None]
@@ -43,12 +45,22 @@ def export(source, format, output=""):
     if not isinstance(model.input_shape, tuple):
         raise ValueError(f"{source} has several inputs, which cannot be checked here. "
                          "Use Keras's own model.export.")
-    inputs = np.random.default_rng(0).random((2, *(side or 8 for side in model.input_shape[1:])), np.float32)
+    options, stateful = {}, [layer for layer in model._flatten_layers() if getattr(layer, "stateful", False)]
+    if stateful:
+        if format != "saved_model":
+            raise ValueError(f"{source} carries states from call to call, which --format {format} cannot "
+                             "hold. Take --format saved_model.")
+        options["input_signature"] = [keras.InputSpec(tensor.dtype, tuple(tensor.shape))
+                                      for tensor in model.inputs]
+    inputs = example_inputs(model)
     wanted = np.asarray(model(inputs))
+    for layer in stateful:
+        layer.reset_state()                        # the exported network begins as this one did
     part = output.with_name(f".{output.stem}.part{output.suffix}")
     try:
         with contextlib.redirect_stdout(io.StringIO()), quiet_converter():
-            model.export(part, format="tf_saved_model" if format == "saved_model" else format, verbose=False)
+            model.export(part, format="tf_saved_model" if format == "saved_model" else format, verbose=False,
+                         **options)
             received = np.asarray(RUNNERS[format](str(part), inputs))
         gap = float(np.abs(received - wanted).max()) if received.shape == wanted.shape else float("inf")
         if not gap <= TOLERANCE:
@@ -60,6 +72,20 @@ def export(source, format, output=""):
             shutil.rmtree(part)
         part.unlink(missing_ok=True)
     return output, gap
+
+
+def example_inputs(model, steps=8):
+    """A random batch that the model takes: numbers in [0, 1), or integers below its vocabulary.
+
+    steps: the length of what has none. The batch is of 2, or of what a stateful network is fixed to.
+    """
+    shape = (model.input_shape[0] or 2, *(side or steps for side in model.input_shape[1:]))
+    random, dtype = np.random.default_rng(0), str(model.inputs[0].dtype)
+    if "int" not in dtype:
+        return random.random(shape, np.float32)
+    sizes = [size for layer in model._flatten_layers() for name in ("input_dim", "size")
+             if isinstance(size := getattr(layer, name, None), int)]             # of Embedding and OneHot
+    return random.integers(1, min(sizes, default=2), shape, dtype)
 
 
 @contextlib.contextmanager

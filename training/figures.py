@@ -180,3 +180,28 @@ def first_layer(maps):
         bar.set_label("weight", fontsize=FONT)
         bar.ax.tick_params(labelsize=FONT - 1)
     return figure
+
+
+def episodes(shown):
+    """Questions of one-shot learning, a row each: the query, then the characters it is compared with.
+
+    shown: [(query (H, W, 1), support (way, H, W, 1), label, answer)], strokes 1 on 0.
+    """
+    side, way = shown[0][0].shape[0], len(shown[0][1])
+    cell = side + max(2, side // 10)
+    canvas = np.ones((len(shown) * cell, (way + 2) * cell))
+    figure = Figure((0.5 * (way + 2), 0.5 * len(shown) + 0.9), layout="constrained")
+    axes = figure.subplots()
+    for row, (query, known, label, answer) in enumerate(shown):
+        for column, picture in ((0, query), *enumerate(known, 2)):
+            place = (slice(row * cell, row * cell + side), slice(column * cell, column * cell + side))
+            canvas[place] = 1 - np.asarray(picture)[..., 0]
+        for column, colour in ((label, GREEN), *([(answer, VERMILION)] if answer != label else [])):
+            axes.add_patch(Rectangle(((column + 2) * cell - 1.5, row * cell - 1.5), side + 2, side + 2,
+                                     fill=False, linewidth=2, edgecolor=colour))
+    axes.imshow(canvas, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.set(xlim=(-3, canvas.shape[1] + 1), ylim=(canvas.shape[0] + 1, -3))
+    axes.set_axis_off()
+    axes.set_title("Left: the query; then what it is compared with.\n"
+                   "Green: the same character; orange: the answer where it is wrong.", fontsize=11)
+    return figure

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from training.predictions import activated
 from training.run import ABOUT, MODEL, load_network
 
 SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N", "I")
@@ -28,16 +29,15 @@ class Network:
         return names if len(names) == count else [str(index) for index in range(count)]
 
     def probabilities(self, inputs):
-        """What the model takes, (N, ...) -> float32 (N, classes)."""
+        """What the model takes, (N, ...) -> float32 (N, classes).
+
+        Logits go through the activation that the network was saved with, softmax if none is named.
+        """
         outputs = np.asarray(self.model.predict(inputs, verbose=0), np.float32)
-        activation = getattr(getattr(self.model.layers[-1], "activation", None), "__name__", "")
-        if outputs.shape[1] == 1:
-            second = outputs if activation == "sigmoid" else 0.5 * (1 + np.tanh(0.5 * outputs))
-            return np.concatenate([1 - second, second], axis=1)
-        if activation in ("softmax", "sigmoid"):
-            return outputs
-        exponentials = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
-        return exponentials / exponentials.sum(axis=-1, keepdims=True)
+        last = getattr(getattr(self.model.layers[-1], "activation", None), "__name__", "")
+        if last in ("softmax", "sigmoid"):                       # the outputs are probabilities already
+            return outputs if outputs.shape[1] > 1 else np.concatenate([1 - outputs, outputs], axis=1)
+        return activated(outputs, self.about.get("activation", "softmax")).astype(np.float32)
 
     def top(self, wanted):
         """How many classes to show: `wanted`, or at most three. Raises ValueError."""
@@ -97,7 +97,10 @@ def model_file(path):
     """model.keras of a run folder, or the path itself. Raises FileNotFoundError."""
     path = Path(path)
     if path.is_dir() and not (path / MODEL).exists():
-        raise FileNotFoundError(f"{path} holds no {MODEL}: it is no run folder, or its run is not finished")
+        parts = sorted(str(part.parent) for part in path.glob(f"*/{MODEL}"))
+        raise FileNotFoundError(f"{path} holds no {MODEL}: " + (
+            f"its networks are in {', '.join(parts)}" if parts
+            else "it is no run folder, or its run is not finished"))
     return path / MODEL if path.is_dir() else path
 
 

@@ -8,24 +8,32 @@ BINS = 15                 # of confidence, as in Guo et al. 2017, arXiv:1706.045
 MISTAKES_KEPT = 40
 
 
-def probabilities(outputs):
+def activated(logits, activation="softmax"):
+    """float (N, K) logits -> (N, K) in [0, 1]: by "softmax", or by "sigmoid", for classes judged one by one.
+
+    A single logit, (N, 1), is that of the second of two classes, so K is 2.
+    """
+    if activation not in ("softmax", "sigmoid"):
+        raise ValueError(f'activation must be "softmax" or "sigmoid". Received: {activation!r}')
+    if logits.shape[1] == 1 or activation == "sigmoid":
+        values = 0.5 * (1 + np.tanh(0.5 * logits))                      # the sigmoid, without overflow
+        return np.concatenate([1 - values, values], axis=1) if logits.shape[1] == 1 else values
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def probabilities(outputs, activation="softmax"):
     """float (N, K) outputs of a classifier -> float64 (N, K) confidences in [0, 1].
 
-    Logits go through softmax. Outputs that are all in [0, 1] already, and not all zero, are
-    those of a softmax or sigmoid layer and stay as they are. A single output, (N,) or (N, 1),
-    is that of the second of two classes, so K is 2.
+    Logits go through the activation; see activated. Outputs that are all in [0, 1] already, and not all
+    zero, are those of a softmax or sigmoid layer and stay as they are. A single output, (N,) or (N, 1), is
+    that of the second of two classes, so K is 2.
     """
     outputs = np.asarray(outputs, np.float64)
-    activated = outputs.size and outputs.min() >= 0 and outputs.max() <= 1 and outputs.any()
-    if outputs.ndim == 1 or outputs.shape[1] == 1:
-        second = outputs.reshape(-1)
-        if not activated:
-            second = 0.5 * (1 + np.tanh(0.5 * second))                  # the sigmoid, without overflow
-        return np.stack([1 - second, second], axis=1)
-    if activated:
-        return outputs
-    exponentials = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    outputs = outputs[:, None] if outputs.ndim == 1 else outputs
+    if not (outputs.size and outputs.min() >= 0 and outputs.max() <= 1 and outputs.any()):
+        return activated(outputs, activation)
+    return np.concatenate([1 - outputs, outputs], axis=1) if outputs.shape[1] == 1 else outputs
 
 
 def mistakes(confidences, labels):

@@ -88,7 +88,11 @@ class Files:
 
     @functools.cached_property
     def predictions(self):
-        return self.read("predictions.npz", read_predictions)
+        stored = self.read("predictions.npz", read_predictions)
+        if stored is None:
+            return None
+        activation = (self.network or {}).get("activation", "softmax")
+        return {**stored, "confidences": predictions.probabilities(stored["logits"], activation)}
 
     @property
     def class_names(self):
@@ -173,23 +177,24 @@ def number_or_nan(text):
 
 
 def read_predictions(path):
-    """The arrays of predictions.npz with the confidences, or None if they are not a classifier's."""
+    """The arrays of predictions.npz, or None if they are not a classifier's."""
     with np.load(path) as archive:
         stored = dict(archive)
     if not predictions.is_classification(stored["logits"], stored["labels"]):
         return None
-    return {**stored, "confidences": predictions.probabilities(stored["logits"])}
+    return stored
 
 
 def read_network(path):
-    """{"class_names": ..., "first": (kind, layer name, kernel, input shape) or None} of a model.keras."""
+    """{"class_names": ..., "activation": ..., "first": (kind, layer name, kernel, input shape) or None}."""
     with zipfile.ZipFile(path) as archive:
         about = json.loads(archive.read("about.json")) if "about.json" in archive.namelist() else {}
         architecture = json.loads(archive.read("config.json"))
         weights = archive.read("model.weights.h5")
     import h5py
     with h5py.File(io.BytesIO(weights)) as file:
-        return {"class_names": about.get("class_names"), "first": first_kernel(architecture, file)}
+        return {"class_names": about.get("class_names"), "first": first_kernel(architecture, file),
+                "activation": about.get("activation", "softmax")}
 
 
 def first_kernel(architecture, group, input_shape=None):
@@ -235,7 +240,7 @@ def banner(files):
 
 def headline(files):
     idea = files.card.idea if files.card is not None else ""
-    kind = "Report of a series of runs" if files.children else "Report of a run"
+    kind = "Report of a series of runs" if files.children and not files.history else "Report of a run"
     name = f' <span class="name">{escape(files.name)}</span>' if files.name else ""
     parts = [f'<header><p class="kind">{kind}</p>'
              f"<h1>{escape(files.recipe or files.folder.resolve().name)}{name}</h1>"]

@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import gc
 import json
+import re
 import shutil
 import sys
 import tempfile
@@ -25,6 +26,10 @@ CONFIG, ENVIRONMENT, METRICS, HISTORY, MODEL = (
     "config.json", "environment.json", "metrics.json", "history.csv", "model.keras")
 
 
+# What Keras says of a Lambda layer, and of a lambda where it expects the name of an activation.
+CODE = re.compile(r"safe_mode|identifier: \{'value': ")
+
+
 class Run:
     """The folder of a run, and what its recipe does with it.
 
@@ -42,6 +47,7 @@ class Run:
     checkpoint_every: updates ("500") or time ("10m") between two checkpoints within an epoch.
     deterministic: operations that repeat bit by bit, where TensorFlow would take faster ones.
     synchronized: batch normalisation over the batches of all devices, not of each alone.
+    part: whether its recipe trains it as a part of another run, and cannot measure it by itself.
     fold: "2/5" to validate on the second fifth of the training and validation examples.
     Raises FileExistsError if the folder holds results and resume is False, OSError if it
     cannot be written.
@@ -50,7 +56,7 @@ class Run:
 
     def __init__(self, folder, *, recipe="", config=None, name="", seed=0, strategy="auto",
                  precision="float32", jit="auto", resume=False, data_dir="", changed=None, configs=None,
-                 checkpoint_every=EVERY, deterministic=False, synchronized=False, fold=""):
+                 checkpoint_every=EVERY, deterministic=False, synchronized=False, fold="", part=False):
         self.folder, self.recipe, self.config, self.name = Path(folder), recipe, config, name
         self.seed, self.precision, self.jit, self.data_dir = seed, precision, jit, data_dir
         self.resume, self.checkpoint_every = resume, checkpoint_every
@@ -78,6 +84,8 @@ class Run:
                   "deterministic": deterministic, "synchronized": synchronized, "fold": fold,
                   "changed": changed or {},
                   "config": dataclasses.asdict(config) if config is not None else {}}
+        if part:
+            values["part"] = True
         if configs is not None:
             values["configs"] = {name: dataclasses.asdict(config) for name, config in configs.items()}
         self.open(values)
@@ -120,17 +128,18 @@ class Run:
         self.fold_taken = True
         return parts(self.fold_name)
 
-    def child(self, name, config, *, seed=None, changed=None):
+    def child(self, name, config, *, seed=None, changed=None, part=True):
         """A run in a folder of its own below this one, for recipes that train several networks.
 
-        seed: by default this run's own.
+        seed: by default this run's own. part: False where the whole recipe runs in it, as in a series.
         """
         return type(self)(self.folder / name, recipe=self.recipe, config=config, name=name,
                           seed=self.seed if seed is None else seed, strategy=self.strategy_name,
                           precision=self.precision, jit=self.jit,
                           data_dir=self.data_dir, changed=changed, checkpoint_every=self.checkpoint_every,
                           deterministic=self.deterministic, synchronized=self.synchronized,
-                          fold=self.fold_name, resume=self.resume and (self.folder / name / CONFIG).exists())
+                          fold=self.fold_name, part=part,
+                          resume=self.resume and (self.folder / name / CONFIG).exists())
 
     def scope(self):
         """Build and compile models in here."""
@@ -309,6 +318,9 @@ def load_network(path):
     try:
         return keras.saving.load_model(path, compile=False)
     except Exception as error:                     # Keras raises many types for a damaged file
+        if CODE.search(str(error)):
+            raise ValueError(f"{path} is refused: it carries code, as a Lambda layer or a lambda function, "
+                             "which loading it would run.") from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ValueError(f"{path} is not a Keras model, or damaged: {reason}") from error
 

@@ -22,7 +22,7 @@ import keras
 
 from models import alexnet
 from models.alexnet import NORMAL
-from pipelines import cifar, imagenet
+from pipelines import cifar_or_imagenet
 from training import launch
 
 
@@ -81,12 +81,8 @@ def compiled_model(config, data):
 
 def main(config, run):
     # The first weights and the constants of normalisation are made for pixels of 0 to 255.
-    common = {"seed": run.seed, "fold": run.fold, "std": 1 / 255}
-    if config.data in (*cifar.STATISTICS, "digits"):
-        data = cifar.load(config.data, config.batch_size, augment=config.augment, **common)
-    else:
-        data = imagenet.load(config.data, config.batch_size, size=config.size, pca=config.pca,
-                             **common)
+    data = cifar_or_imagenet.load(config.data, config.batch_size, seed=run.seed, fold=run.fold, std=1 / 255,
+                                  augment=config.augment, size=config.size, pca=config.pca)
     with run.scope():
         model = compiled_model(config, data)
     callbacks = []
@@ -94,7 +90,7 @@ def main(config, run):
         callbacks = [keras.callbacks.ReduceLROnPlateau("val_accuracy", 0.1, config.patience,
                                                        min_lr=config.learning_rate / 1000)]
     history = run.fit(model, data.train, data.validation, epochs=config.epochs, callbacks=callbacks)
-    run.save(model, data.class_names, mean=data.mean, std=data.std)
+    run.save(model, data.class_names, **data.preprocessing)
     return {"train_accuracy": history[-1]["accuracy"], "val_accuracy": history[-1]["val_accuracy"],
             **run.evaluate(model, data.test)}          # once, at the very end
 

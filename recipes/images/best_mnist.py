@@ -20,6 +20,7 @@ from models import normalised_convnet
 from pipelines import mnist
 from pipelines.distort import Distortion
 from training import launch
+from training.schedules import one_cycle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +67,7 @@ def compiled_model(config, data):
     model = normalised_convnet(data.input_shape, data.num_classes, filters=config.filters,
                                dropout=config.dropout, normalised=config.normalised)
     updates = config.epochs * data.train.batches_per_epoch
-    rise = round(config.warm_up * updates)
-    rate = keras.optimizers.schedules.CosineDecay(
-        config.learning_rate / 25, updates - rise, warmup_target=config.learning_rate, warmup_steps=rise)
+    rate = one_cycle(config.learning_rate, updates, round(config.warm_up * updates))
     optimizer = keras.optimizers.Adam(rate, beta_2=0.99, use_ema=config.average > 0,
                                       ema_momentum=config.average or 0.99)
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -20,6 +20,7 @@ import keras
 from models import densenet_cifar
 from pipelines import cifar
 from training import launch
+from training.schedules import one_cycle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +64,7 @@ def compiled_model(config, data):
                            compression=0.5 if config.bottleneck else 1.0, dropout=config.dropout)
     updates, top = config.epochs * data.train.batches_per_epoch, config.learning_rate
     if config.schedule == "cycle":
-        rise = max(1, round(config.warm_up * updates))
-        rate = keras.optimizers.schedules.CosineDecay(top / 25, updates - rise, warmup_target=top,
-                                                      warmup_steps=rise)
+        rate = one_cycle(top, updates, round(config.warm_up * updates))
     else:
         rate = keras.optimizers.schedules.PiecewiseConstantDecay(
             [updates // 2, 3 * updates // 4], [top, top / 10, top / 100])

@@ -17,6 +17,7 @@ import keras
 from models import fast_convnet
 from pipelines import mnist
 from training import launch
+from training.schedules import one_cycle
 from training.start_up import seconds_from_start
 
 
@@ -37,10 +38,7 @@ SMOKE = Config(data="digits", updates=60)
 
 
 def compiled_model(config, data):
-    rise = round(config.warm_up * config.updates)
-    rate = keras.optimizers.schedules.CosineDecay(
-        config.learning_rate / 25, config.updates - rise,
-        warmup_target=config.learning_rate, warmup_steps=rise)
+    rate = one_cycle(config.learning_rate, config.updates, round(config.warm_up * config.updates))
     model = fast_convnet(data.input_shape, data.num_classes, filters=config.filters, hidden=config.hidden)
     model.compile(keras.optimizers.Adam(rate, config.beta_1, config.beta_2),
                   keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])

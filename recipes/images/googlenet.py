@@ -20,8 +20,9 @@ import keras
 
 from models import googlenet
 from models.googlenet import LOSS_WEIGHTS
-from pipelines import cifar, imagenet
+from pipelines import cifar_or_imagenet
 from training import launch
+from training.schedules import one_cycle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,11 +71,8 @@ def compiled_model(config, data):
         loss, metric = weighted_loss, accuracy
     epoch = data.train.batches_per_epoch
     updates = config.epochs * epoch
-    rise = round(config.warm_up * updates)
     rate = (keras.optimizers.schedules.ExponentialDecay(config.learning_rate, 8 * epoch, 0.96, staircase=True)
-            if config.steps else keras.optimizers.schedules.CosineDecay(
-                config.learning_rate / 25, updates - rise, warmup_target=config.learning_rate,
-                warmup_steps=rise))
+            if config.steps else one_cycle(config.learning_rate, updates, round(config.warm_up * updates)))
     optimizer = keras.optimizers.SGD(rate, momentum=0.9, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     model.compile(optimizer, loss, metrics=[metric])
@@ -89,16 +87,13 @@ def without_auxiliary(model):
 
 
 def main(config, run):
-    common = {"seed": run.seed, "fold": run.fold}
-    if config.data in (*cifar.STATISTICS, "digits"):
-        data = cifar.load(config.data, config.batch_size, augment=config.augment, **common)
-    else:
-        data = imagenet.load(config.data, config.batch_size, size=config.size, **common)
+    data = cifar_or_imagenet.load(config.data, config.batch_size, seed=run.seed, fold=run.fold,
+                                  augment=config.augment, size=config.size)
     with run.scope():
         model = compiled_model(config, data)
         network = without_auxiliary(model)
     history = run.fit(model, data.train, data.validation, epochs=config.epochs, saved=network)
-    run.save(network, data.class_names, mean=data.mean, std=data.std)
+    run.save(network, data.class_names, **data.preprocessing)
     return {"val_accuracy": history[-1]["val_accuracy"],
             **run.evaluate(network, data.test)}          # once, at the very end
 

@@ -6,10 +6,10 @@ Run        python -m recipes run lenet_mnist --config distorted      (--smoke: s
 Published  99.05 (LeNet-5), 99.20 (with distortions), 98.30 (LeNet-1) % test accuracy.
 Departs    50,000 training images: 10,000 choose the epoch. Adam on mini-batches, the rate falling
            along a cosine; lecun and lecun-distorted have the paper's own training, one image at a
-           time with a rate per weight, and estimate the curvature by the gradients for labels that
-           the network itself draws, where the paper propagates second derivatives back. Distortions
-           are drawn anew each epoch; the paper has 540,000 fixed ones. The codes of the output
-           are our drawings of the digits, and the constant j of equation 9 is ours.
+           time with a rate per weight, by a running mean of the curvature (as in LeCun et al. 1998,
+           Efficient BackProp), estimated by random signs; the paper propagates second derivatives back
+           before each pass. Distortions are drawn anew each epoch; the paper has 540,000 fixed ones.
+           The codes of the output are our drawings of the digits, and the constant j of equation 9 is ours.
 """
 import dataclasses
 from typing import Literal
@@ -23,6 +23,8 @@ from pipelines.distort import Distortion
 from training import launch
 
 BLACK, WHITE = -0.1, 1.175       # of the inputs, so that their mean is about 0 and variance 1 (section II B)
+CURVATURE_EVERY = 8              # updates: a second gradient at each would take as long again as the first
+CURVATURE_MEAN = 20              # of these that the running mean of the curvature remembers
 REJECTION = 10.0                 # j of equation 9: the distance beyond which a digit counts as none
 
 
@@ -74,7 +76,11 @@ def discriminative_loss(labels, logits):
 
 
 class LevenbergMarquardt(keras.optimizers.Optimizer):
-    """w <- w - rate / (damping + curvature of w) dE/dw, a rate for each weight (appendix C)."""
+    """w <- w - rate / (damping + curvature of w) dE/dw, a rate for each weight (appendix C).
+
+    The curvature is a running mean of what see() is given. It starts at 1, above any that is met, so that
+    the first steps are small: the first weights are small too, and so are their curvatures.
+    """
 
     def __init__(self, learning_rate, damping, **options):
         super().__init__(learning_rate, **options)
@@ -84,53 +90,59 @@ class LevenbergMarquardt(keras.optimizers.Optimizer):
         if self.built:
             return
         super().build(variables)
-        self.curvatures = self.add_optimizer_variables(variables, "curvature")
+        self.curvatures = self.add_optimizer_variables(variables, "curvature", initializer="ones")
+
+    def see(self, curvatures):
+        for mean, curvature in zip(self.curvatures, curvatures, strict=True):
+            mean.assign_add((curvature - mean) / CURVATURE_MEAN)
 
     def update_step(self, gradient, variable, learning_rate):
         curvature = self.curvatures[self._get_variable_index(variable)]
         self.assign_sub(variable, learning_rate * gradient / (self.damping + curvature))
 
 
-class Curvature(keras.callbacks.Callback):
-    """Before each epoch, the diagonal of the Gauss-Newton matrix over the first images.
+class OnLine(keras.Model):
+    """The network, and in training the curvature of each weight, measured as it learns.
 
-    It is the mean of the squared derivatives of log p(label | image), with labels drawn from
-    the network's own probabilities: no second derivative is taken, and none is negative.
+    It is the diagonal of the Gauss-Newton matrix of |y - target|^2, where y is what the last layer with
+    weights gives: F6, which is to meet a code, or the logits. The matrix is 2 J'J with J = dy/dw; for signs
+    v drawn at random, the mean of (v'J)^2 is the diagonal of J'J. So no second derivative is taken, none
+    is negative, and none vanishes where the network is sure of itself.
     """
 
-    def __init__(self, examples, seed, updates_per_epoch):
-        super().__init__()
-        self.images, self.seed, self.updates_per_epoch = examples.arrays()[0], seed, updates_per_epoch
+    def __init__(self, network, seed=0):
+        super().__init__(name="on_line")
+        last = [layer for layer in network.layers if layer.trainable_weights][-1]
+        self.network, self.seed = network, seed
+        self.both = keras.Model(network.inputs, [last.output, network.outputs[0]])
 
-    def on_train_begin(self, logs=None):
-        self.squares = tf.function(self.mean_squares, autograph=False)
+    def call(self, images, training=None):
+        return self.network(images, training=training)
 
-    def on_epoch_begin(self, epoch, logs=None):
-        # A run resumed within an epoch has the curvatures of its beginning in the checkpoint.
-        if int(self.model.optimizer.iterations) % self.updates_per_epoch == 0:
-            squares = self.squares(tf.constant(self.images), tf.constant([self.seed, epoch], tf.int64))
-            for curvature, value in zip(self.model.optimizer.curvatures, squares, strict=True):
-                curvature.assign(value)
+    def train_step(self, data):
+        images, labels = data
+        variables = [variable.value for variable in self.trainable_variables]
+        update = tf.cast(self.optimizer.iterations, tf.int64)
+        with tf.GradientTape(persistent=True) as tape:
+            vectors, logits = self.both(images, training=True)
+            loss = self.compute_loss(images, labels, logits)
+            signs = tf.sign(tf.random.stateless_uniform(tf.shape(vectors), [self.seed, update], -1, 1))
+            projected = tf.reduce_sum(signs * vectors)
 
-    def mean_squares(self, images, seed):
-        variables = [variable.value for variable in self.model.trainable_variables]
-        count = images.shape[0]
-
-        def add(i, sums):
-            with tf.GradientTape() as tape:
-                logits = self.model(images[i:i + 1], training=False)
-                own = seed + tf.stack([0, 1000 * tf.cast(i, tf.int64)])           # of this image, this epoch
-                label = tf.random.stateless_categorical(logits, 1, own)
-                loss = tf.nn.sparse_softmax_cross_entropy_with_logits(label[0], logits)
-            gradients = tape.gradient(loss, variables)
-            return i + 1, [total + gradient ** 2 for total, gradient in zip(sums, gradients, strict=True)]
-        zeros = [tf.zeros(variable.shape) for variable in variables]
-        _, sums = tf.while_loop(lambda i, _: i < count, add, (0, zeros), parallel_iterations=1)
-        return [total / count for total in sums]
+        def measure():
+            count = tf.cast(tf.shape(images)[0], tf.float32)
+            self.optimizer.see([2 * tf.square(gradient) / count
+                                for gradient in tape.gradient(projected, variables)])
+        tf.cond(update % CURVATURE_EVERY == 0, measure, lambda: None)
+        self.optimizer.apply(tape.gradient(loss, variables), self.trainable_variables)
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(loss)
+        return self.compute_metrics(images, labels, logits)
 
 
-def compiled_model(config, data):
-    """The network for images of the data's size, and how it learns."""
+def compiled_model(config, data, seed=0):
+    """(network for images of the data's size, what trains it: itself or an OnLine around it)."""
     codes = config.network == "lenet5"
     if config.network == "lenet1":
         model = on_images(lenet1(num_classes=data.num_classes), data.input_shape, black=BLACK, white=WHITE)
@@ -146,11 +158,12 @@ def compiled_model(config, data):
         rate = keras.optimizers.schedules.PiecewiseConstantDecay(ends, list(config.rates))
     else:
         rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, updates * config.epochs)
-    optimizer = (keras.optimizers.Adam(rate) if config.training == "adam"
-                 else LevenbergMarquardt(rate, config.damping))
-    model.compile(optimizer, discriminative_loss if codes
-                  else keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-    return model
+    adam = config.training == "adam"
+    optimizer = keras.optimizers.Adam(rate) if adam else LevenbergMarquardt(rate, config.damping)
+    learner = model if adam else OnLine(model, seed)
+    learner.compile(optimizer, discriminative_loss if codes
+                    else keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    return model, learner
 
 
 def main(config, run):
@@ -159,12 +172,10 @@ def main(config, run):
     data = mnist.load(config.data, config.batch_size, seed=run.seed, fold=run.fold,
                       augment=None if distortion == Distortion() else distortion)
     with run.scope():
-        model = compiled_model(config, data)
-    levenberg = config.training == "levenberg_marquardt"
-    callbacks = [Curvature(data.training[:500], run.seed, data.train.batches_per_epoch)] if levenberg else []
+        network, model = compiled_model(config, data, run.seed)
     history = run.fit(model, data.train, data.validation, epochs=len(config.rates) or config.epochs,
-                      keep_best="val_accuracy", callbacks=callbacks)
-    run.save(model, data.class_names)
+                      keep_best="val_accuracy", saved=network)
+    run.save(network, data.class_names)
     best = max(history, key=lambda row: row["val_accuracy"])
     return {"val_accuracy": best["val_accuracy"], "best_epoch": best["epoch"],
             **run.evaluate(model, data.test)}          # once, at the very end

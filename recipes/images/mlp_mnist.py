@@ -151,13 +151,13 @@ def network(config, run, training, data):
         seed = config.starts * run.seed + index                          # other runs have other seeds
         runs.append(run if config == one else run.child(f"start{index + 1}", one, seed=seed))
         trained.append(trained_network(config, runs[-1], training, data))
-        runs[-1].save(trained[-1][2], data.class_names)
+        runs[-1].save(trained[-1][2], data.class_names, activation="sigmoid")
     best = max(range(config.starts), key=lambda index: trained[index][0])
     val_accuracy, updates, model = trained[best]
     metrics = {"val_accuracy": val_accuracy, "best_updates": updates,
                **run.evaluate(model, data.test)}                         # once, at the very end
     if config.starts > 1:
-        run.save(model, data.class_names)
+        run.save(model, data.class_names, activation="sigmoid")
         shutil.copy(runs[best].folder / "history.csv", run.folder)
         for index, child in enumerate(runs):
             metrics[f"start{index + 1}_val_accuracy"] = trained[index][0]

@@ -22,7 +22,9 @@ import numpy as np
 from keras import ops
 
 from models import prototypical, siamese
+from models.one_shot import VIEWS, viewed
 from pipelines import omniglot
+from pipelines.omniglot import trials
 from training import launch
 
 
@@ -68,11 +70,6 @@ PUBLISHED = {"prototypical": 96.0, "prototypical-5-shot": 98.9, "lake": 92.0, "s
 SMOKE = Config(data="strokes", filters=(8, 16, 16), way=10, queries=2, updates=60, validate_every=20,
                test_episodes=10)
 
-
-# Of a character as it is, turned and leaning (degrees), and smaller and larger: our choice.
-VIEWS = ((0, 0, 1), (8, 0, 1), (-8, 0, 1), (0, 10, 1), (0, -10, 1), (0, 0, 0.9), (0, 0, 1.1))
-
-
 class EpisodeClassifier(keras.Model):
     """Names an episode's queries by comparing their features with those of the support.
 
@@ -95,18 +92,6 @@ class EpisodeClassifier(keras.Model):
         count = shape[0] * shape[1] * shape[2]
         return self.compare(ops.reshape(features[count:], (*asked, -1)),             # (B, Q, D)
                             ops.reshape(features[:count], (*shape[:3], -1)))         # (B, way, shot, D)
-
-
-def viewed(images, turn, lean, scale):
-    """Images (N, H, W, C) turned, sheared and scaled about their centre; black moves in."""
-    if (turn, lean, scale) == VIEWS[0]:
-        return images
-    angle, slope = np.radians(turn), np.tan(np.radians(lean))
-    matrix = np.array([[1, slope], [0, 1]]) @ [[np.cos(angle), -np.sin(angle)],
-                                               [np.sin(angle), np.cos(angle)]] / scale
-    centre = (np.array([images.shape[2], images.shape[1]]) - 1) / 2                  # right, down
-    rows = np.concatenate([matrix, (centre - matrix @ centre)[:, None]], axis=1)
-    return ops.image.affine_transform(images, np.float32([*rows.reshape(-1), 0, 0]))
 
 
 def minus_squared_distances(asked, shown):
@@ -175,16 +160,6 @@ def streams(config, data, seed):
                          turned=config.turned and not config.alphabets)
 
 
-def trials(characters, shot, count, *, way=20, alphabets=0, turned=False):
-    """So many episodes with five queries of each character, or with as much as the characters allow."""
-    if not alphabets:
-        way = min(way, len(characters))
-    else:
-        way = min(way, np.unique(characters.alphabets, return_counts=True)[1].max())
-    queries = min(5, characters.images.shape[1] - shot)
-    return omniglot.Episodes(characters, way, shot, queries, alphabets=alphabets, turned=turned).first(count)
-
-
 def main(config, run):
     if config.runs and config.protocol != "lake":
         raise ValueError("Lake's runs show characters that Vinyals' split learns from: take --protocol lake, "
@@ -197,7 +172,7 @@ def main(config, run):
         named = judge(config, network)
     history = run.fit(model, train, validation, updates=config.updates, validate_every=config.validate_every,
                       keep_best="val_accuracy")
-    run.save(network)
+    run.save(network, kind="comparison")                     # which predict does not take for classes
     best = max(history, key=lambda row: row["val_accuracy"])
     metrics = {"val_accuracy": best["val_accuracy"], "best_epoch": best["epoch"]}
     if run.searching:
@@ -231,7 +206,7 @@ def draw_episodes(run, model, episodes, rows=6):
 
     episodes: of (inputs, labels); at most one query of each kind is taken from an episode.
     """
-    import matplotlib.pyplot as plt
+    from training import figures
     right, wrong = [], []
     for (support, queries), labels in episodes.unbatch():
         answers = np.asarray(ops.argmax(model((support[None], queries[None]), training=False)[0], axis=1))
@@ -243,24 +218,7 @@ def draw_episodes(run, model, episodes, rows=6):
                 kept.append((queries[one], support[:, 0], labels[one], answers[one]))
         if len(right) == len(wrong) == rows:
             break
-    shown, side, way = right + wrong, support.shape[2], len(support)
-    cell = side + max(2, side // 10)
-    canvas = np.ones((len(shown) * cell, (way + 2) * cell))
-    figure, axes = plt.subplots(figsize=(0.5 * (way + 2), 0.5 * len(shown) + 0.9), layout="constrained")
-    for row, (query, known, label, answer) in enumerate(shown):
-        for column, picture in ((0, query), *enumerate(known, 2)):
-            place = (slice(row * cell, row * cell + side), slice(column * cell, column * cell + side))
-            canvas[place] = 1 - np.asarray(picture)[..., 0]
-        for column, colour in ((label, "#009E73"), *([(answer, "#D55E00")] if answer != label else [])):
-            axes.add_patch(plt.Rectangle(((column + 2) * cell - 1.5, row * cell - 1.5), side + 2, side + 2,
-                                         fill=False, linewidth=2, edgecolor=colour))
-    axes.imshow(canvas, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.set(xlim=(-3, canvas.shape[1] + 1), ylim=(canvas.shape[0] + 1, -3))
-    axes.set_axis_off()
-    axes.set_title("Left: the query; then what it is compared with.\n"
-                   "Green: the same character; orange: the answer where it is wrong.", fontsize=11)
-    figure.savefig(run.figure("episodes"), dpi=120)
-    plt.close(figure)
+    figures.save(figures.episodes(right + wrong), run.figure("episodes"))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
-"""ResNet-50 on ImageNet, or a folder of its shape: today's training made 80 % of 76 without a new layer.
+"""ResNet-50 on ImageNet, or a folder of its shape, by today's schedule: no new layer, another training.
 
 Source     He et al. 2016, arXiv:1512.03385 (network); Vryniotis 2021, How to Train State-Of-The-Art Models
            Using TorchVision's Latest Primitives (schedule); Wightman et al. 2021, arXiv:2110.00476.
 Run        python -m recipes run resnet50_imagenet --data FOLDER     (FOLDER/train/CLASS/*.JPEG and
-           FOLDER/val; several GPUs: --strategy mirrored; several machines: docs/cluster.md; --smoke: a
-           minute, no download)
-Published  76.13 % top-1, one crop (--config he, torchvision's first weights); 80.86 % (--config torchvision,
-           its second).
+           FOLDER/val; imagenet2012: from TFDS; several GPUs: --strategy mirrored; several machines:
+           docs/cluster.md; --smoke: a minute, no download)
+Published  76.13 % top-1, one crop (--config he, torchvision's first weights). None for the other schedules.
 Departs    Weight decay is decoupled: ten times torchvision's number, as momentum .9 multiplies a coupled one.
            No TrivialAugment, random erasing or average of the weights. The default has 100 epochs for
            torchvision's 600. Mixing pairs neighbours in the batch. The last ten training images of each
@@ -33,7 +32,7 @@ NETWORKS = {"resnet18": functools.partial(resnet18, version="v1.5"),
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    data: str = "imagenet"       # the folder that holds train and val; digits: generated files, no download
+    data: str = "imagenet"       # the folder of train and val; imagenet2012: of TFDS; digits: generated files
     network: str = "resnet50"    # with its strides in the 3x3 convolutions (v1.5); or resnet18, or small
     train_size: int = 176        # pixels of a training crop, where objects look larger than in the test
     smallest_crop: float = 0.08  # least part of an image's area in a training crop
@@ -60,7 +59,7 @@ NAMED = {
                  label_smoothing=0.0, mixup=0.0, cutmix=0.0),
     "torchvision": Config(epochs=600, weight_decay=2e-4),
 }
-PUBLISHED = {"he": 76.13, "torchvision": 80.858}
+PUBLISHED = {"he": 76.13}
 SMOKE = Config(data="digits", network="small", train_size=32, smallest_crop=0.7, size=32, share=1.0,
                epochs=16, batch_size=20, learning_rate=0.1, warm_up=1, label_smoothing=0.0, cutmix=0.0,
                crops=10)
@@ -101,18 +100,20 @@ def mixing(config, classes):
 def main(config, run):
     if config.crops not in (1, 10):
         raise ValueError(f"crops must be 1 or 10. Received: {config.crops}")
+    if min(config.train_size, config.size) < 32:          # else the last stages would see less than a pixel
+        raise ValueError("train_size and size must be at least 32 pixels. "
+                         f"Received: {config.train_size} and {config.size}")
     source = config.data
     if source == "digits":
         source = digit_files.write(run.output / "images", train=24, val=5)
-    classes = len([path for path in imagenet.folder(source, "train").iterdir() if path.is_dir()])
     data = imagenet.load(
         source, config.batch_size, size=config.size, seed=run.seed, fold=run.fold, jitter=config.jitter,
         pca=config.pca, crop=RandomResizedCrop(config.train_size, (config.smallest_crop, 1.0)),
-        mix=mixing(config, classes), evaluation_crop=CentreCrop(config.size, config.share))
+        mix=functools.partial(mixing, config), evaluation_crop=CentreCrop(config.size, config.share))
     with run.scope():
         model = compiled_model(config, data)
     history = run.fit(model, data.train, data.validation, epochs=config.epochs)
-    run.save(model, data.class_names, mean=data.mean, std=data.std)
+    run.save(model, data.class_names, **data.preprocessing)
     metrics = {"val_accuracy": history[-1]["val_accuracy"]}
     if run.searching:
         return metrics

@@ -20,6 +20,7 @@ from models import plain_cifar, resnet_cifar
 from pipelines import cifar
 from training import launch
 from training.run import read_history
+from training.schedules import one_cycle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +65,7 @@ def learning_rate(config):
         raise ValueError("warm_up must be a number of updates, less than all. "
                          f"Received: warm_up={rise}, updates={config.updates}")
     if config.schedule == "cycle":
-        rise = max(1, rise)
-        return keras.optimizers.schedules.CosineDecay(top / 25, config.updates - rise, warmup_target=top,
-                                                      warmup_steps=rise)
+        return one_cycle(top, config.updates, rise)
     ends, rates = [config.updates // 2, 3 * config.updates // 4], [top, top / 10, top / 100]
     if rise:
         ends, rates = [rise, *ends], [top / 10, *rates]

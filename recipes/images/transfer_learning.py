@@ -2,34 +2,41 @@
 
 Source     Yosinski et al. 2014, How transferable are features in deep neural networks?, arXiv:1411.1792;
            Kornblith et al. 2019, arXiv:1805.08974.
-Run        python -m recipes run transfer_learning --data FOLDER --weights RUN_DIR/model.keras
-           (FOLDER has a directory per class, or is a CSV file of path,label; --smoke: seconds, no download)
+Run        python -m recipes run transfer_learning --data FOLDER --weights imagenet
+           (FOLDER has a directory per class, or is a CSV file of path,label; offline: --weights FILE, such
+           as another run's model.keras; --smoke: seconds, no download)
 Published  No figure: it is measured on one's own images.
 Departs    From both papers in its schedule. Two trainings: the output layer alone, over frozen features,
            until it stops getting better; then all layers at a rate a hundred times smaller, batch
-           normalisation frozen as it was learned. Each ends by itself and keeps its best epoch.
+           normalisation frozen as it was learned. Each ends by itself and keeps its best epoch, and
+           the second is undone where the first was better on the validation images.
 """
 import csv
 import dataclasses
-from pathlib import Path
+import zipfile
+from typing import Literal
 
 import keras
 import numpy as np
 
 import models
+from models.weights import IMAGENET, pixel_scaling
 from pipelines import digit_files, image_folder
 from pipelines.files import RandomResizedCrop
 from training import launch, predict
 from training.objectives import Accuracy, CrossEntropy
-from training.run import load_network
+
+# By the name of a network, what it is besides its builder's default; see models.weighted.
+VARIANTS = {"_v1_5": {"version": "v1.5"}, "_v2": {"version": "v2"}, "_bn": {"batch_norm": True}}
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
     data: str = "digits"         # a folder with a directory per class, or a CSV file; digits: generated files
     test_data: str = ""          # a folder or CSV file of its own for the test; else cut from data
-    network: str = "resnet50"    # a builder of models
-    weights: str = ""            # a .keras or .weights.h5 file of that network; none: it begins at random
+    network: str = "resnet50"    # a builder of models; or resnet50_v2, resnet50_v1_5, vgg16_bn, googlenet_bn
+    weights: str = ""            # imagenet, or a .keras, .weights.h5 or .safetensors file; none: at random
+    scaling: Literal["", "imagenet", "torchvision"] = ""   # of pixels, where the file does not tell
     size: int = 224              # pixels, height and width
     validation: float = 0.15     # of each class
     test: float = 0.15           # of each class, without test_data
@@ -50,39 +57,33 @@ SMOKE = Config(network="resnet_cifar", size=32, frozen_epochs=2, tuned_epochs=10
                smallest_crop=0.8, frozen_normalisation=False, batch_size=20, patience=8)
 
 
-def network(config, data):
-    """The builder's network for these classes, with the weights of the file but for its output layer."""
-    builder = getattr(models, config.network, None)
-    if builder is None or config.network not in models.__all__:
-        raise ValueError(f"network must be a builder of models: {', '.join(models.__all__)}. "
-                         f"Received: {config.network}")
-    model = builder((config.size, config.size, 3), data.num_classes)
-    if config.weights:
-        give_features(model, Path(config.weights))
-    return model
+def network(config, classes):
+    """The network of that name for so many classes, its weights given but for the output layer's."""
+    known = {each.builder for each in models.catalog() if each.input_shape[2:] == (3,)}
+    suffix = next((end for end in VARIANTS if config.network.endswith(end)), "")
+    name = config.network.removesuffix(suffix)
+    if name not in known:
+        raise ValueError(f"network must be one of {', '.join(sorted(known))}. Received: {config.network}")
+    builder, options = getattr(models, name), VARIANTS.get(suffix, {})
+    try:
+        model = builder((config.size, config.size, 3), classes, **options)
+    except TypeError:
+        raise ValueError(f"{name} has no variant {suffix[1:]}. Received: {config.network}") from None
+    return models.weighted(model, config.weights or None, but=("logits",))
 
 
-def give_features(model, path):
-    """Gives model the weights in a .keras or .weights.h5 file, all but those of its layer "logits".
-
-    Raises ValueError that names the first layer that does not fit, before anything is changed.
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"there is no file {path} of weights")
-    if path.name.endswith(".weights.h5"):
-        source = keras.models.clone_model(model)
-        source.load_weights(path, skip_mismatch=True)           # the output layer may be of other classes
-    else:
-        source = load_network(path)
-    known = {layer.name: layer.get_weights() for layer in source.layers}
-    own = [layer for layer in model.layers if layer.weights and layer.name != "logits"]
-    for layer in own:
-        wanted, found = [w.shape for w in layer.weights], [w.shape for w in known.get(layer.name, [])]
-        if wanted != found:
-            raise ValueError(f"{path} does not fit {model.name}: its layer {layer.name} has "
-                             f"{found or 'no weights'}, and {wanted} are needed")
-    for layer in own:
-        layer.set_weights(known[layer.name])
+def scaling(config):
+    """What the weights were trained on: {"mean", "std", "bgr"}, where it is known, for image_folder.load."""
+    source = config.scaling
+    if not source and config.weights.endswith(".keras") and zipfile.is_zipfile(config.weights):
+        known = predict.about(config.weights)
+        if "mean" in known:
+            return {name: known[name] for name in ("mean", "std", "bgr") if name in known}
+    if not source and config.weights.endswith(".safetensors"):
+        source = "torchvision"
+    elif not source and config.weights and config.network in IMAGENET:
+        source = "imagenet"
+    return pixel_scaling(config.network, source) if source else {}
 
 
 def compiled(model, config, *, frozen):
@@ -98,15 +99,13 @@ def main(config, run):
     source = config.data
     if source == "digits":
         source = digit_files.write(run.output / "images") / "train"
-    known = predict.about(config.weights) if config.weights.endswith(".keras") else {}
-    preprocessing = {name: known[name] for name in ("mean", "std") if name in known}
     data = image_folder.load(
         source, config.batch_size, size=config.size, seed=run.seed, fold=run.fold,
         validation=config.validation, test=config.test, test_source=config.test_data,
         skip_unreadable=config.skip_unreadable,
-        crop=RandomResizedCrop(config.size, (config.smallest_crop, 1.0), flip=config.flip), **preprocessing)
+        crop=RandomResizedCrop(config.size, (config.smallest_crop, 1.0), flip=config.flip), **scaling(config))
     with run.scope():
-        model = network(config, data)
+        model = network(config, data.num_classes)
         compiled(model, config, frozen=True)
 
     def fit(run, epochs):
@@ -114,18 +113,25 @@ def main(config, run):
         history = run.fit(model, data.train, data.validation, epochs=epochs, callbacks=[stop],
                           keep_best="val_accuracy")
         return max(row["val_accuracy"] for row in history)
+    if not config.weights:
+        print("without weights the features are random: --weights imagenet, or a file, gives learned ones")
     print("-- the output layer, over frozen features", flush=True)
     first = run.child("frozen", config)
     frozen_accuracy = fit(first, config.frozen_epochs)
-    first.save(model, data.class_names, mean=data.mean, std=data.std)
+    first.save(model, data.class_names, **data.preprocessing)
     first.finish({"val_accuracy": frozen_accuracy})
     metrics = {"frozen_val_accuracy": frozen_accuracy, "val_accuracy": frozen_accuracy}
     if config.tuned_epochs:
         print("-- all layers", flush=True)
         with run.scope():
             compiled(model, config, frozen=False)
-        metrics["val_accuracy"] = fit(run, config.tuned_epochs)
-    run.save(model, data.class_names, mean=data.mean, std=data.std)
+        before = model.get_weights()
+        metrics["tuned_val_accuracy"] = fit(run, config.tuned_epochs)
+        metrics["val_accuracy"] = max(metrics.values())
+        if metrics["tuned_val_accuracy"] < frozen_accuracy:
+            print("training all layers has made it no better: the network before that is kept")
+            model.set_weights(before)
+    run.save(model, data.class_names, **data.preprocessing)
     metrics |= run.evaluate(model, data.test)          # once, at the very end
     if "test_accuracy" in metrics:
         tell_confusions(run, data)

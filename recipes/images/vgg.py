@@ -21,8 +21,9 @@ from typing import Literal
 import keras
 
 from models import vgg
-from pipelines import cifar, imagenet
+from pipelines import cifar_or_imagenet
 from training import launch
+from training.schedules import one_cycle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +57,8 @@ def compiled_model(config, data):
     model = vgg(data.input_shape, data.num_classes, depth=config.depth, batch_norm=config.batch_norm,
                 hidden=config.hidden, dropout=config.dropout, kernel_initializer=config.initializer)
     updates = config.epochs * data.train.batches_per_epoch
-    rise = round(config.warm_up * updates)
-    rate = config.learning_rate if config.patience else keras.optimizers.schedules.CosineDecay(
-        config.learning_rate / 25, updates - rise, warmup_target=config.learning_rate, warmup_steps=rise)
+    rate = (config.learning_rate if config.patience
+            else one_cycle(config.learning_rate, updates, round(config.warm_up * updates)))
     optimizer = keras.optimizers.SGD(rate, momentum=0.9, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -67,11 +67,8 @@ def compiled_model(config, data):
 
 
 def main(config, run):
-    common = {"seed": run.seed, "fold": run.fold}
-    if config.data in (*cifar.STATISTICS, "digits"):
-        data = cifar.load(config.data, config.batch_size, augment=config.augment, **common)
-    else:
-        data = imagenet.load(config.data, config.batch_size, size=config.size, **common)
+    data = cifar_or_imagenet.load(config.data, config.batch_size, seed=run.seed, fold=run.fold,
+                                  augment=config.augment, size=config.size)
     with run.scope():
         model = compiled_model(config, data)
     callbacks = []
@@ -79,7 +76,7 @@ def main(config, run):
         callbacks = [keras.callbacks.ReduceLROnPlateau("val_accuracy", 0.1, config.patience,
                                                        min_lr=config.learning_rate / 1000)]
     history = run.fit(model, data.train, data.validation, epochs=config.epochs, callbacks=callbacks)
-    run.save(model, data.class_names, mean=data.mean, std=data.std)
+    run.save(model, data.class_names, **data.preprocessing)
     return {"val_accuracy": history[-1]["val_accuracy"],
             **run.evaluate(model, data.test)}          # once, at the very end
 

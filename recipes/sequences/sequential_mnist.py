@@ -21,6 +21,7 @@ import numpy as np
 from models import ImageSequence, recurrent_classifier
 from pipelines import mnist
 from training import launch
+from training.schedules import one_cycle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +75,7 @@ def network(config, input_shape, num_classes):
 
 def compiled_model(config, data):
     updates = config.epochs * data.train.batches_per_epoch
-    rise = max(1, round(config.warm_up * updates))
-    rate = keras.optimizers.schedules.CosineDecay(
-        config.learning_rate / 25, updates - rise, warmup_target=config.learning_rate, warmup_steps=rise)
+    rate = one_cycle(config.learning_rate, updates, round(config.warm_up * updates))
     model = network(config, data.input_shape, data.num_classes)
     model.compile(keras.optimizers.Adam(rate, global_clipnorm=config.clip),
                   keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])

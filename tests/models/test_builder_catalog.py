@@ -109,9 +109,25 @@ def test_accuracies_are_of_networks_of_the_catalogue():
     assert all(drawn[name].module in canziani.COLORS for name in canziani.ACCURACIES)
 
 
-def test_an_import_as_a_script_argument_keeps_the_builders():
-    """Only `python -m models` itself leaves them out, no program with such arguments."""
-    program = "import models; print(models.mlp((2,), 3, hidden=()).count_params())"
-    result = subprocess.run([sys.executable, "-c", program, "-m", "models"], cwd=ROOT, capture_output=True,
-                            text=True, timeout=300)
-    assert result.stdout.split() == ["9"], result.stderr[-2000:]
+PROGRAM = """
+import sys
+import models
+print("keras" in sys.modules, set(models.__all__) <= set(dir(models)))
+import models.alexnet                                   # a module of the name of a builder
+from models import alexnet, mlp
+print(alexnet is sys.modules["models.alexnet"].alexnet, models.alexnet is alexnet)
+print(mlp((2,), 3, hidden=()).count_params())
+try:
+    models.alexnet3
+except AttributeError as error:
+    print(error)
+models.import_all()
+print(all(getattr(models, name).__name__ == name for name in models.__all__))
+"""
+
+
+def test_builders_are_imported_when_they_are_asked_for():
+    result = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True,
+                            timeout=300)
+    said = "module 'models' has no attribute 'alexnet3'"
+    assert result.stdout.splitlines() == ["False True", "True True", "9", said, "True"], result.stderr

@@ -86,10 +86,16 @@ def test_counts_grow_by_the_same_for_every_six_layers():
 
 
 @pytest.mark.slow
-def test_1202_layers_are_built_saved_and_loaded(tmp_path):
+def test_1202_layers_are_built_saved_loaded_and_trained(tmp_path):
     model = resnet_cifar((4, 4, 3), depth=1202)
     assert counts(model)[1] == 19_421_274
     saves_and_loads(model, images_for(model, 1), tmp_path)
+    model.compile(keras.optimizers.SGD(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                  run_eagerly=True)                           # tracing takes minutes, for one update
+    before = model.get_weights()
+    assert np.isfinite(model.train_on_batch(images_for(model, 2), np.array([0, 1])))
+    changed = [np.any(one != other) for one, other in zip(before, model.get_weights(), strict=True)]
+    assert np.mean(changed) > 0.95
 
 
 @pytest.mark.parametrize("depth, version, total, trainable", [

@@ -1,11 +1,22 @@
 """Images on disk: every kind of file, every kind of damage, and streams that are functions of (seed, i)."""
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
 from pipelines import image_folder, photographs
-from pipelines.files import CentreCrop, FileExamples, FileStream, RandomResizedCrop, by_pillow, decoded, scan
+from pipelines.files import (
+    CentreCrop,
+    FileExamples,
+    FileStream,
+    RandomResizedCrop,
+    Reader,
+    by_pillow,
+    decoded,
+    scan,
+)
 
 PHOTOGRAPH = Image.fromarray(np.uint8(photographs.load("china")[:240, :320] * 255))
 
@@ -193,6 +204,20 @@ def test_evaluation_sees_the_middle_as_pillow_resizes_it(tmp_path):
     np.testing.assert_allclose(images[0] * 255, examples.inputs[0], atol=1e-3)
     assert labels.numpy().tolist() == [0, 1] and [len(batch[1]) for batch in examples.dataset(2)] == [2, 1]
     np.testing.assert_array_equal(by_pillow(tmp_path / "a.png"), np.asarray(PHOTOGRAPH))
+
+
+def test_a_reader_sees_a_file_as_the_test_does(folder, tmp_path):
+    """Splits.preprocessing says all: the crop, the scaling, blue first."""
+    data = image_folder.load(folder, 6, size=24, mean=(0.4, 0.5, 0.6), std=0.25, bgr=True)
+    reader = Reader(json.loads(json.dumps(data.preprocessing)))
+    pictures = [reader.read(reader.load(path), path) for path in data.test.paths]
+    expected = next(iter(data.test.dataset()))[0].numpy()
+    np.testing.assert_allclose(reader.batch(pictures), expected, atol=1e-6)
+    red = data.test.inputs[0][..., 0].mean() / 255
+    assert expected[0, ..., 2].mean() == pytest.approx((red - 0.4) / 0.25, abs=1e-3)
+    (tmp_path / "text.jpg").write_text("no image")
+    with pytest.raises(ValueError, match=r"text.jpg is no image that can be read"):
+        reader.load(tmp_path / "text.jpg")
 
 
 def test_a_stream_may_show_the_same_crop_each_time(folder):

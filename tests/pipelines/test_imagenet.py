@@ -1,7 +1,10 @@
 """ImageNet's folder tree, its ten crops, and its colours."""
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 from PIL import Image
 
 from pipelines import imagenet
@@ -47,6 +50,68 @@ def test_a_tree_without_val_is_told(tree):
     (tree / "val").rename(tree / "valid")
     with pytest.raises(FileNotFoundError, match="no folder val.*directory per class"):
         imagenet.load(tree)
+
+
+class TinyPhotographs(tfds.core.GeneratorBasedBuilder):
+    """Features as those of imagenet2012: two classes, told apart by their colour."""
+    VERSION = tfds.core.Version("1.0.0")
+    pkg_dir_path = Path(__file__).parent                      # TFDS looks for it in a package, else
+
+    def _info(self):
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({
+            "image": tfds.features.Image(encoding_format="jpeg"), "file_name": tfds.features.Text(),
+            "label": tfds.features.ClassLabel(names=["n01440764", "n01443537"])}))
+
+    def _split_generators(self, manager):
+        return {"train": self._generate_examples(12), "validation": self._generate_examples(4)}
+
+    def _generate_examples(self, count):
+        for index in range(count):
+            pixels = np.full((40 + index, 50, 3), 20, np.uint8)
+            pixels[..., index % 2] = 10 * index + 100
+            yield index, {"image": pixels, "file_name": f"{index}.JPEG", "label": index % 2}
+
+
+@pytest.fixture
+def records_of_tfds(tmp_path, monkeypatch):
+    builder = TinyPhotographs(data_dir=tmp_path)
+    builder.download_and_prepare()
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(imagenet, "TFDS", "tiny_photographs")
+    return builder
+
+
+def test_records_of_tfds_are_read_in_any_order(records_of_tfds, capsys):
+    data = imagenet.load("tiny_photographs", 4, size=32)
+    assert [len(part) for part in (data.training, data.validation, data.test)] == [10, 2, 4]
+    stored = [(example["image"], example["label"])
+              for example in tfds.as_numpy(records_of_tfds.as_dataset(split="train"))]
+    train = [image for label in (0, 1) for image, other in stored if other == label]     # by class
+    kept = [*train[:5], *train[6:11]]                                                    # the last validates
+    for number in (7, 2, 9, 0):
+        expected = Image.fromarray(kept[number])
+        side = round(0.875 * min(expected.size))
+        left, top = (expected.width - side) // 2, (expected.height - side) // 2
+        middle = expected.crop((left, top, left + side, top + side)).resize((32, 32))
+        assert np.abs(data.training.inputs[number].astype(int) - np.asarray(middle)).max() <= 2
+    assert data.training.labels.tolist() == [0] * 5 + [1] * 5
+    images, labels = data.train.batch(3)
+    np.testing.assert_array_equal(images, data.train.batch(3)[0])
+    np.testing.assert_array_equal(labels, images.numpy().mean(axis=(1, 2))[:, :2].argmax(axis=1))
+    assert "train: reading through 1 files" in capsys.readouterr().out
+    again = imagenet.load("tiny_photographs", 4, size=32)
+    assert not capsys.readouterr().out                                 # the index is kept
+    np.testing.assert_array_equal(again.training.paths, data.training.paths)
+
+
+def test_records_that_are_damaged_or_not_there(records_of_tfds, tmp_path, monkeypatch):
+    path = records_of_tfds.info.splits["train"].filepaths[0]
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(ValueError, match="train.* is damaged: it ends within a record"):
+        imagenet.load("tiny_photographs", 4)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "elsewhere"))
+    with pytest.raises(FileNotFoundError, match="tiny_photographs is not in .*elsewhere.*--data digits"):
+        imagenet.load("tiny_photographs", 4)
 
 
 def test_ten_crops():

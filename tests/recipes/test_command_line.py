@@ -9,16 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 import zipfile
 from typing import Literal
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipelines import digits
 from recipes.__main__ import main
-from training import launch
+from training import Run, launch
 from training.results import ROOT
 
 DIGITS = ["run", "convnet_mnist", "--smoke", "--epochs", "6"]
@@ -227,6 +229,36 @@ def test_preprocessing_travels_with_the_model(finished, pictures, tmp_path):
     plain, scaled = (Classifier(place).pixels(pictures / "good.png") for place in (finished, path))
     assert plain.min() == 0 and plain.max() == 1
     np.testing.assert_allclose(scaled, (plain - 0.25) / 0.5, rtol=1e-6)
+
+
+def test_the_activation_that_the_cost_takes_travels_with_the_model(tmp_path):
+    from training.predict import Network
+    run = Run(tmp_path / "run")
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, use_bias=False)])
+    model.set_weights([np.diag([1, 1, -4]).astype(np.float32)])
+    run.save(model, activation="sigmoid")
+    found = Network(tmp_path / "run").probabilities(np.float32([[2, 0, 1]]))
+    np.testing.assert_allclose(found, 1 / (1 + np.exp([[-2, 0, 4]])), rtol=1e-5)    # each class by itself
+    run.save(model)
+    np.testing.assert_allclose(Network(tmp_path / "run").probabilities(np.float32([[2, 0, 1]])).sum(), 1)
+
+
+def test_a_part_of_a_run_is_not_evaluated_alone(tmp_path, refused):
+    part = Run(tmp_path / "run", recipe="ensemble").child("member1", None)
+    part.finish({"val_accuracy": 1.0})
+    assert "is a part of the run in" in refused("evaluate", part.folder)
+    whole = Run(tmp_path / "series", recipe="ensemble").child("one", None, part=False)
+    assert "part" not in json.loads((whole.folder / "config.json").read_text())
+
+
+@pytest.mark.parametrize("layer", [lambda: keras.layers.Dense(4, activation=lambda x: 2 * x),
+                                   lambda: keras.layers.Lambda(lambda x: 2 * x)], ids=["activation", "layer"])
+def test_a_model_that_carries_code_is_refused(tmp_path, pictures, refused, layer):
+    model = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), layer()])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save(tmp_path / "code.keras")
+    assert "is refused: it carries code" in refused("predict", tmp_path / "code.keras", pictures / "good.png")
 
 
 def test_predict_refuses_what_is_no_model(finished, pictures, tmp_path, refused):

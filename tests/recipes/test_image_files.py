@@ -4,9 +4,14 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
+import models
 from models import resnet_cifar
+from pipelines import image_folder
+from pipelines.stream import Standardized
+from recipes.__main__ import main
 from recipes.images import resnet50_imagenet, transfer_learning
 from training import Run
 
@@ -31,30 +36,60 @@ def test_pairs_of_classes_are_counted():
 
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 def test_features_come_from_a_file_and_the_output_layer_does_not(tmp_path, suffix):
-    source, model = resnet_cifar(num_classes=7, depth=8), resnet_cifar(num_classes=5, depth=8)
-    path = tmp_path / f"source{suffix}"
+    source, path = resnet_cifar(num_classes=7), tmp_path / f"source{suffix}"
     source.save(path) if suffix == ".keras" else source.save_weights(path)
-    before = model.get_layer("logits").get_weights()
-    transfer_learning.give_features(model, path)
+    config = dataclasses.replace(transfer_learning.SMOKE, weights=str(path))
+    model = transfer_learning.network(config, 5)
     images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
     features = [keras.Model(each.input, each.get_layer("features").output) for each in (source, model)]
     np.testing.assert_allclose(features[0](images), features[1](images), atol=1e-6)
-    np.testing.assert_array_equal(model.get_layer("logits").get_weights()[0], before[0])
+    assert model.output_shape == (None, 5) and np.ptp(model.get_layer("logits").kernel) > 0
 
 
-def test_a_file_that_does_not_fit_names_the_layer_and_changes_nothing(tmp_path):
-    resnet_cifar(depth=8).save(tmp_path / "other.keras")
-    model = resnet_cifar(depth=14)
-    before = model.get_weights()
-    with pytest.raises(ValueError, match="does not fit .* its layer stage1_block1.* has no weights"):
-        transfer_learning.give_features(model, tmp_path / "other.keras")
-    for one, other in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
-    with pytest.raises(FileNotFoundError, match="there is no file"):
-        transfer_learning.give_features(model, tmp_path / "absent.keras")
-    config = dataclasses.replace(transfer_learning.SMOKE, network="resnet_huge")
-    with pytest.raises(ValueError, match="Received: resnet_huge"):
-        transfer_learning.main(config, Run(tmp_path / "run", config=config))
+@pytest.mark.parametrize(("changes", "error", "said"), [
+    ({"network": "resnet_huge"}, ValueError, "network must be one of airbench94.* Received: resnet_huge"),
+    ({"network": "features"}, ValueError, "Received: features"),
+    ({"network": "vgg11_v2"}, ValueError, "vgg11 has no variant v2"),
+    ({"network": "resnet18_v2", "weights": "imagenet"}, ValueError, "not for resnet18_v2"),
+    ({"weights": "absent.keras"}, FileNotFoundError, "there is no file absent.keras"),
+])
+def test_networks_and_weights_that_are_not_there(changes, error, said):
+    config = dataclasses.replace(transfer_learning.SMOKE, **changes)
+    with pytest.raises(error, match=said):
+        transfer_learning.network(config, 5)
+
+
+@pytest.mark.parametrize(("network", "weights"), [
+    ("resnet50", "imagenet"), ("resnet50_v2", "imagenet"), ("densenet121", "imagenet"),
+    ("resnet50_v1_5", "torchvision"), ("googlenet_bn", "torchvision"), ("vgg16", "imagenet")])
+def test_the_scaling_is_that_of_preprocess(network, weights):
+    images = np.random.default_rng(0).integers(0, 256, (2, 5, 5, 3), np.uint8)
+    weights_file = "imagenet" if weights == "imagenet" else "some.safetensors"
+    config = transfer_learning.Config(network=network, weights=weights_file)
+    found = Standardized(**transfer_learning.scaling(config))(tf.constant(images))
+    np.testing.assert_allclose(found, models.preprocess(network, weights)(images), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_weights_of_imagenet_and_a_raw_photograph(monkeypatch, tmp_path, capsys):
+    """Blue comes first in these networks: in training, in the test, and in what predict makes of a file."""
+    def reference(weights, include_top):
+        assert weights == "imagenet" and include_top
+        return keras.applications.resnet50.ResNet50(weights=None)
+    monkeypatch.setattr(keras.applications, "ResNet50", reference)
+    config = dataclasses.replace(transfer_learning.SMOKE, network="resnet50", weights="imagenet",
+                                 frozen_epochs=1, tuned_epochs=0, smallest_crop=1.0)
+    transfer_learning.main(config, Run(tmp_path / "run", config=config))
+    data = image_folder.load(tmp_path / "run" / "images" / "train", 20, size=config.size,
+                             **transfer_learning.scaling(config))
+    row = 3
+    with np.load(tmp_path / "run" / "predictions.npz") as stored:
+        logits = stored["logits"]
+    capsys.readouterr()
+    main(["predict", str(tmp_path / "run"), str(data.test.paths[row]), "--top", "1"])
+    chances = np.exp(logits[row] - logits[row].max())
+    expected = f"{data.class_names[chances.argmax()]} {100 * chances.max() / chances.sum():.1f} %"
+    assert expected in capsys.readouterr().out
 
 
 def test_resnet50_imagenet_learns(tmp_path):

@@ -7,15 +7,14 @@ import pytest
 import tensorflow as tf
 
 from pipelines import mnist
-from pipelines.stream import Examples
 from recipes.images.lenet_mnist import (
     LECUN_RATES,
     NAMED,
     PUBLISHED,
     REJECTION,
     SMOKE,
-    Curvature,
     LevenbergMarquardt,
+    OnLine,
     compiled_model,
     discriminative_loss,
     main,
@@ -28,7 +27,7 @@ ONLINE = dataclasses.replace(SMOKE, training="levenberg_marquardt", rates=(5e-4,
 
 @pytest.mark.parametrize(("config", "least"), [
     (SMOKE, 0.8), (dataclasses.replace(SMOKE, network="modern", shear=10, scale=0.1, shift=1), 0.8),
-    (ONLINE, 0.7)])
+    (ONLINE, 0.7), (dataclasses.replace(ONLINE, network="lenet5"), 0.8)])
 def test_smoke_learns(config, least, tmp_path):
     metrics = main(config, Run(tmp_path / "run", recipe="lenet_mnist", config=config, seed=0))
     assert metrics["test_accuracy"] > least                           # chance: .1
@@ -38,7 +37,7 @@ def test_smoke_learns(config, least, tmp_path):
 
 def test_every_named_configuration_builds_with_its_parameters():
     data = mnist.load("digits", 10)
-    counts = {name: compiled_model(config, data).count_params() for name, config in NAMED.items()}
+    counts = {name: compiled_model(config, data)[0].count_params() for name, config in NAMED.items()}
     assert counts == {"plain": 60_840, "distorted": 60_840, "lecun": 60_840, "lecun-distorted": 60_840,
                       "lenet1": 2_578, "modern": 61_706, "modern-distorted": 61_706}
     assert set(PUBLISHED) <= set(NAMED)
@@ -47,7 +46,7 @@ def test_every_named_configuration_builds_with_its_parameters():
 def test_lecuns_schedule():
     assert len(LECUN_RATES) == 20 and sorted(LECUN_RATES, reverse=True) == list(LECUN_RATES)
     data = mnist.load("digits", 1)
-    optimizer = compiled_model(NAMED["lecun"], data).optimizer
+    optimizer = compiled_model(NAMED["lecun"], data)[1].optimizer
     passes, rate = data.train.batches_per_epoch, optimizer._learning_rate
     assert [float(rate(passes * epoch + 1)) for epoch in range(20)] == pytest.approx(LECUN_RATES)
     assert optimizer.damping == 0.02
@@ -71,23 +70,27 @@ def test_update_divides_by_the_curvature():
     np.testing.assert_allclose(variable, [1 - 0.1 * 2 / 1, 2 - 0.1 * 2 / 2])
 
 
-def test_curvature_is_that_of_logistic_regression():
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False)])
-    model.layers[0].kernel.assign([[0.3, -0.2], [0.1, 0.4]])
-    model.compile(LevenbergMarquardt(0.1, 0.02))
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_curvature_is_the_diagonal_of_the_gauss_newton_matrix(outputs):
+    """Of a network that does not move, on one image, by hand. Signs matter to its first layer only."""
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "tanh", use_bias=False),
+                                keras.layers.Dense(outputs, use_bias=False)])
+    first = np.array([[0.3, -0.2], [0.1, 0.4]], np.float32)
+    second = np.array([[1.0, -2.0, 0.5], [0.3, 0.2, -1.0]], np.float32)[:, :outputs]
+    network.set_weights([first, second])
+    model = OnLine(network)
+    model.compile(LevenbergMarquardt(0.0, 0.02), keras.losses.MeanSquaredError(), steps_per_execution=100)
     model.optimizer.build(model.trainable_variables)
-    inputs = np.tile(np.array([[1.0, -2.0], [0.5, 1.0]], np.float32), (1500, 1))
-    curvature = Curvature(Examples(inputs, np.zeros(3000, np.int64)), seed=0, updates_per_epoch=7)
-    curvature.set_model(model)
-    curvature.on_train_begin()
-    curvature.on_epoch_begin(0)
-    p = tf.nn.softmax(model(inputs)).numpy()
-    expected = np.mean(inputs[:, :, None] ** 2 * (p * (1 - p))[:, None, :], axis=0)       # x^2 p (1 - p)
-    np.testing.assert_allclose(model.optimizer.curvatures[0], expected, rtol=0.1)
-    model.optimizer.curvatures[0].assign(tf.zeros((2, 2)))
-    model.optimizer.iterations.assign(3)                              # within an epoch: left as it is
-    curvature.on_epoch_begin(1)
-    assert not np.asarray(model.optimizer.curvatures[0]).any()
+    image = np.array([1.0, -2.0], np.float32)
+    model.fit(np.tile(image, (2_000, 1)), np.zeros((2_000, outputs)), batch_size=1, verbose=0)
+    hidden = np.tanh(image @ first)
+    np.testing.assert_allclose(model.optimizer.curvatures[1],
+                               np.repeat(2 * hidden[:, None] ** 2, outputs, axis=1), rtol=1e-3)
+    if outputs == 1:
+        back = (1 - hidden ** 2) * second[:, 0]                                       # dy / da
+        np.testing.assert_allclose(model.optimizer.curvatures[0],
+                                   2 * np.outer(image, back) ** 2, rtol=1e-3)
+    np.testing.assert_array_equal(network.get_weights()[0], first)
 
 
 def test_resumed_within_an_epoch_ends_as_if_it_had_not_been_stopped(tmp_path):
@@ -101,10 +104,10 @@ def test_resumed_within_an_epoch_ends_as_if_it_had_not_been_stopped(tmp_path):
                 raise RuntimeError("stopped")
     data = mnist.load("digits", 20, seed=0)
     run = Run(tmp_path / "cut", config=config, checkpoint_every="20")
-    model = compiled_model(config, data)
+    network, model = compiled_model(config, data)
     with pytest.raises(RuntimeError, match="stopped"):
-        run.fit(model, data.train, data.validation, epochs=2, keep_best="val_accuracy",
-                callbacks=[Curvature(data.training[:500], 0, data.train.batches_per_epoch), Stop()])
+        run.fit(model, data.train, data.validation, epochs=2, keep_best="val_accuracy", saved=network,
+                callbacks=[Stop()])
     saved = [path.name.split("-")[0] for path in (tmp_path / "cut" / "checkpoints").glob("0*.npz")]
     assert 62 < int(max(saved)) < 100                                # within the second epoch
     main(config, Run(tmp_path / "cut", config=config, resume=True))

@@ -5,21 +5,21 @@ import numpy as np
 import pytest
 
 from models import siamese
+from models.one_shot import VIEWS, viewed
 from pipelines import omniglot
+from pipelines.omniglot import trials
+from recipes.__main__ import COMMANDS as commands
 from recipes.images.one_shot_omniglot import (
     NAMED,
     PUBLISHED,
     SMOKE,
-    VIEWS,
     EpisodeClassifier,
     compiled_model,
     judge,
     main,
     minus_squared_distances,
     nearest_pixels,
-    trials,
     verification,
-    viewed,
 )
 from training import Run
 from tuning import spaces
@@ -36,6 +36,8 @@ def test_smoke_learns(config, least, tmp_path, drawn):
     assert metrics["accuracy_5_way_1_shot"] > metrics["accuracy_20_way_1_shot"] > least          # chance: .05
     assert ("test_accuracy" in metrics) == (config.protocol == "vinyals")       # Lake's needs his own runs
     drawn(tmp_path / "run", "episodes")
+    with pytest.raises(ValueError, match="compares images and knows no classes"):
+        commands["predict"]([str(tmp_path / "run"), "drawing.png"])
     network = keras.saving.load_model(tmp_path / "run" / "model.keras")
     again = judge(config, network)
     cut = omniglot.load("strokes", side=config.side)

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras import layers
 
 from pipelines.stream import Examples, Stream
-from training import kernels, loop
+from training import Run, kernels, loop
 
 IMAGES = np.random.default_rng(0).normal(size=(32, 8, 8, 3)).astype(np.float32)
 LABELS = np.arange(32) % 4
@@ -61,6 +61,25 @@ def test_the_fused_kernels_run_in_fit_and_not_under_xla_and_are_gone_afterwards(
         assert all("call" not in vars(layer) for layer in normalisations)
         assert all(layer.activation is keras.activations.gelu for layer in model.layers[2:4])
         called.clear()
+
+
+def test_two_devices_train_as_they_do_with_keras_own_kernels(tmp_path, monkeypatch):
+    """Each replica normalises its own half of the batch; the moving statistics are the mean of both."""
+    stream, results, used = Stream(Examples(IMAGES, LABELS), 16, seed=3), [], []
+    original, own = kernels.faster, kernels.normalise
+    for wanted in (False, True):
+        monkeypatch.setattr(kernels, "faster", lambda model, *_, wanted=wanted: original(model, wanted))
+        run = Run(tmp_path / str(wanted), seed=0, strategy="mirrored")
+        with run.scope():
+            model = network()
+        if wanted:
+            monkeypatch.setattr(kernels, "normalise", lambda layer, *arguments, **named: (
+                used.append(layer.name), own(layer, *arguments, **named))[1])
+        history = run.fit(model, stream, updates=6, validate_every=6, verbose=0)
+        results.append([np.array(history[-1]["loss"]), *model.get_weights()])
+    assert run.strategy.num_replicas_in_sync == 2 and len(set(used)) == 2
+    for keras_own, ours in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, keras_own, rtol=1e-4, atol=1e-5)
 
 
 def test_gelu_and_its_slope_are_keras_own():

@@ -4,6 +4,7 @@ import gc
 import keras
 import numpy as np
 import pytest
+from interrupting import InterruptAfter, Interrupted
 from tensorflow.python.framework import func_graph, ops
 
 from models import nielsen_convnet
@@ -66,23 +67,6 @@ def test_the_size_of_a_block_does_not_matter(tmp_path, data):
     many, second = trained(tmp_path / "b", data.train, updates=40, validate_every=20, steps_per_execution=13)
     assert_same_weights(one, many)
     assert [row["loss"] for row in first] == [row["loss"] for row in second]
-
-
-class Interrupted(Exception):
-    pass
-
-
-class InterruptAfter(keras.callbacks.Callback):
-    """Ends training abruptly after so many calls into TensorFlow."""
-
-    def __init__(self, calls):
-        super().__init__()
-        self.calls = calls
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.calls -= 1
-        if self.calls < 0:
-            raise Interrupted
 
 
 @pytest.mark.parametrize("calls", [0, 2, 5, 9])

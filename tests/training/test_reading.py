@@ -2,6 +2,7 @@
 import keras
 import numpy as np
 import pytest
+from interrupting import InterruptAfter, Interrupted
 from PIL import Image
 
 from pipelines import image_folder
@@ -44,21 +45,6 @@ def trained(folder, data, *, strategy="none", build=network, **options):
 def assert_same(model, other, atol=0.0):
     for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=atol, rtol=0)
-
-
-class Interrupted(Exception):
-    pass
-
-
-class InterruptAfter(keras.callbacks.Callback):
-    def __init__(self, calls):
-        super().__init__()
-        self.calls = calls
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.calls -= 1
-        if self.calls < 0:
-            raise Interrupted
 
 
 def test_it_learns_and_equals_updates_one_by_one(tmp_path, folder):
