@@ -85,13 +85,15 @@ def test_a_parameter_is_named_after_its_field_and_may_be_fixed(name):
 def test_the_corners_build(name):
     space = spaces.load(name)
     recipe = recipe_module(space)
-    recipe_data = getattr(recipe, "cifar", mnist)                      # of the size of the recipe's images
+    recipe_data = next((getattr(recipe, name) for name in ("cifar", "cifar_or_imagenet")
+                        if hasattr(recipe, name)), mnist)              # of the size of the recipe's images
     data = DATA.get(name, lambda: recipe_data.load("digits", 10))()
     inputs = data.train.batch(0)[0][:None if name in DATA else 2]         # a network with a state: all
     built = set()
     for changes in corners(space):
         config = space.config(values_of(space, changes), space.Config())
         model = recipe.compiled_model(recipe.Config(**dataclasses.asdict(config)), data)
+        model = model[0] if isinstance(model, tuple) else model        # lenet_mnist: and what trains it
         logits = model(inputs)
         assert len(logits) == len(inputs) and np.isfinite(logits).all()
         assert name in DATA or logits.shape == (2, data.num_classes)
