@@ -52,13 +52,13 @@ if not (sys.argv[:1] == ["-m"] and ("-m", "models") in zip(sys.orig_argv, sys.or
     from models.vgg import vgg, vgg11, vgg13, vgg16, vgg19
     from models.weights import decode_predictions, preprocess, weighted
 
-__all__ = ["Captioner", "HoistedLSTM", "airbench94", "alexnet", "alexnet_owt", "bag_of_words", "beam_search", "blstm_ctc",
-           "catalog", "columns_blstm", "commands_convnet", "complexity", "continuation", "decode_predictions",
-           "densenet121", "densenet161", "densenet169", "densenet201", "densenet264", "densenet_cifar",
-           "fast_convnet", "fasttext", "features", "googlenet", "greedy", "lenet1", "lenet5",
-           "mcculloch_pitts", "mcdnn_column", "mlp", "modern_lenet5", "multidimensional_lstm",
+__all__ = ["Captioner", "HoistedLSTM", "airbench94", "alexnet", "alexnet_owt", "bag_of_words", "beam_search",
+           "blstm_ctc", "catalog", "columns_blstm", "commands_convnet", "complexity", "continuation",
+           "decode_predictions", "densenet121", "densenet161", "densenet169", "densenet201", "densenet264",
+           "densenet_cifar", "fast_convnet", "fasttext", "features", "googlenet", "greedy", "lenet1",
+           "lenet5", "mcculloch_pitts", "mcdnn_column", "mlp", "modern_lenet5", "multidimensional_lstm",
            "nielsen_convnet", "normalised_convnet", "on_images", "plain18", "plain34", "plain_cifar",
            "preprocess", "prototypical", "recurrent_classifier", "recurrent_language_model", "resnet101",
            "resnet152", "resnet18", "resnet34", "resnet50", "resnet9", "resnet_cifar", "scaled_tanh",
-           "set_whitening", "show_and_tell", "siamese", "simard_convnet", "streaming", "threshold_perceptron", "vgg", "vgg11",
-           "vgg13", "vgg16", "vgg19", "weighted", "word_convnet"]
+           "set_whitening", "show_and_tell", "siamese", "simard_convnet", "streaming", "threshold_perceptron",
+           "vgg", "vgg11", "vgg13", "vgg16", "vgg19", "weighted", "word_convnet"]

@@ -90,10 +90,11 @@ class Captioner(keras.Model):
         self.logits = network.get_layer("logits")
         vocabulary = self.logits.units
         if width < 1 or length < 1:
-            raise ValueError(f"width and length must be at least 1. Received: width={width}, length={length}")
+            raise ValueError("width and length must be at least 1. "
+                             f"Received: width={width}, length={length}")
         if not all(0 <= symbol < vocabulary for symbol in (start, end, *silent)) or end == PADDING:
-            raise ValueError(f"symbols must be in [0, {vocabulary}), and the end not {PADDING}, which follows "
-                             f"it. Received: start={start}, end={end}, silent={tuple(silent)}")
+            raise ValueError(f"symbols must be in [0, {vocabulary}), and the end not {PADDING}, which stands "
+                             f"behind it. Received: start={start}, end={end}, silent={tuple(silent)}")
         self.embed = keras.Model(network.input["image"], network.get_layer("image_embedding").output)
         self.word_embedding, self.cell = network.get_layer("word_embedding"), network.get_layer("lstm").cell
         self.start, self.end, self.width, self.length, self.vocabulary = start, end, width, length, vocabulary

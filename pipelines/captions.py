@@ -136,14 +136,17 @@ class Captioned:
 
 
 def taught(images, sentences):
-    """Images, int32 (B, T) -> ({"image", "words" but for the last}, the words after them), cut to the longest."""
+    """Images, sentences int32 (B, T) -> ({"image", "words" but for the last}, the words after them).
+
+    Cut to the longest sentence, in steps of MULTIPLE.
+    """
     longest = tf.reduce_max(tf.reduce_sum(tf.cast(sentences != PADDING, tf.int32), axis=1)) - 1
     steps = tf.minimum(-(-longest // MULTIPLE) * MULTIPLE, tf.shape(sentences)[1] - 1)
     return {"image": images, "words": sentences[:, :steps]}, sentences[:, 1:steps + 1]
 
 
 class Taught:
-    """What a Stream of images and row numbers becomes with sentences: one of each image's, drawn each time."""
+    """What a Stream of images and row numbers becomes with sentences: one for each image, drawn anew."""
 
     def __init__(self, captioned, batch_size, **options):
         super().__init__(captioned.examples, batch_size, **options)
@@ -325,8 +328,8 @@ def of_coco(folder, annotations):
     found = {kind: [path for path in annotations if path.name.startswith(f"captions_{kind}")]
              for kind in ("train", "val")}
     if not all(found.values()):
-        raise ValueError(f"{folder} needs both captions_train2014.json and captions_val2014.json, or those of "
-                         f"another year. It has {', '.join(path.name for path in annotations)}")
+        raise ValueError(f"{folder} needs both captions_train2014.json and captions_val2014.json, or those "
+                         f"of another year. It has {', '.join(path.name for path in annotations)}")
     train, val = ([row for path in paths for row in of_annotations(path)] for paths in found.values())
     held = min(HELD_OUT, len(val) // 4)
     return {"training": train + val[2 * held:], "validation": val[:held], "test": val[held:2 * held]}

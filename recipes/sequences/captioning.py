@@ -44,7 +44,7 @@ class Config:
     units: int = 256             # of the LSTM
     dropout: float = 0.0         # probability, on the inputs and outputs of the LSTM
     hoisted: bool = True         # HoistedLSTM, which is quicker on CPUs
-    optimizer: Literal["adam", "sgd"] = "adam"       # adam's rate falls to zero along a cosine; sgd's is fixed
+    optimizer: Literal["adam", "sgd"] = "adam"       # adam's falls to zero along a cosine, sgd's is fixed
     learning_rate: float = 2e-3
     clip: float = 5.0            # largest norm of all gradients together
     epochs: int = 20             # over all images, each with one of its sentences
@@ -133,7 +133,7 @@ def scores(written, references):
     """{"exact", "bleu1", ..., "bleu4"}, each in [0, 1], of sentences and the several right ones of each."""
     most = max(map(len, references))
     streams = [[some[number] if number < len(some) else None for some in references]
-               for number in range(most)]                  # sacrebleu's order: the first of all, the second, ...
+               for number in range(most)]                  # the first ones of all, the second ones, ...
     found = {"exact": float(np.mean([one in some for one, some in zip(written, references, strict=True)]))}
     for order in range(1, 5):
         bleu = BLEU(tokenize="none", smooth_method="none", max_ngram_order=order)

@@ -1,0 +1,17 @@
+"""Search space of recipes/sequences/captioning.py: fields of the image, units, dropout and rate."""
+import dataclasses
+
+from recipes.sequences.captioning import Config
+
+OBJECTIVE = "val_loss", "min"
+BUDGET = "epochs"                # the field that says how long to train
+
+
+def sample(hp, base=Config()):
+    return dataclasses.replace(
+        base,
+        grid=hp.Choice("grid", [1, 3, 4, 6], default=base.grid),
+        embedding=hp.Choice("embedding", [128, 256, 512], default=base.embedding),
+        units=hp.Choice("units", [128, 256, 512], default=base.units),
+        dropout=hp.Float("dropout", 0.0, 0.5, step=0.1, default=base.dropout),
+        learning_rate=hp.Float("learning_rate", 2e-4, 1e-2, sampling="log", default=base.learning_rate))
