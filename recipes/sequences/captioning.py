@@ -40,6 +40,7 @@ class Config:
     weights: str = ""            # a file for the encoder, as of torchvision; none: it begins at random
     frozen: bool = False         # leave the encoder as its weights have it
     grid: int = 6                # fields in a row and in a column that its maps are averaged over
+    hidden: int = 512            # relu units between the fields and the LSTM's input; 0: none
     embedding: int = 256         # numbers per word, and per image
     units: int = 256             # of the LSTM
     dropout: float = 0.0         # probability, on the inputs and outputs of the LSTM
@@ -53,8 +54,8 @@ class Config:
     longest: int = 20            # words of a sentence that is written
 
 
-PHOTOGRAPHS = Config(data="flickr8k", size=224, encoder="googlenet", frozen=True, grid=1, embedding=512,
-                     units=512, dropout=0.3, learning_rate=1e-3, beam=20)
+PHOTOGRAPHS = Config(data="flickr8k", size=224, encoder="googlenet", frozen=True, grid=1, hidden=0,
+                     embedding=512, units=512, dropout=0.3, learning_rate=1e-3, beam=20)
 NAMED = {"flickr8k": PHOTOGRAPHS,
          "paper": dataclasses.replace(PHOTOGRAPHS, data="coco", optimizer="sgd", learning_rate=2.0,
                                       batch_size=32)}
@@ -75,7 +76,8 @@ def compiled_model(config, data):
     encoder = ENCODERS[config.encoder](data.input_shape, include_top=False, weights=config.weights or None)
     encoder.trainable = not config.frozen
     model = show_and_tell(encoder, len(data.vocabulary), embedding=config.embedding, units=config.units,
-                          grid=config.grid, dropout=config.dropout, hoisted=config.hoisted)
+                          grid=config.grid, hidden=config.hidden, dropout=config.dropout,
+                          hoisted=config.hoisted)
     if config.optimizer == "adam":
         rate = keras.optimizers.schedules.CosineDecay(
             config.learning_rate, config.epochs * data.train.batches_per_epoch)

@@ -1,4 +1,4 @@
-"""The captioner: counts to the digit, its equations written out, and beam search against trying everything."""
+"""The captioner: counts to the digit, its equations written out, beam search against trying everything."""
 import itertools
 
 import keras
@@ -73,7 +73,7 @@ def test_the_equations_written_out(network):
     batch = inputs(steps=4)
     kernel, recurrent, bias = map(np.float64, network.get_layer("lstm").get_weights())
     table, = network.get_layer("word_embedding").get_weights()
-    maps = np.asarray(network.get_layer("resnet8_cifar")(batch["image"]), np.float64)                # (4, 2, 2, 64)
+    maps = np.asarray(network.get_layer("resnet8_cifar")(batch["image"]), np.float64)    # (4, 2, 2, 64)
     projection, offset = network.get_layer("image_embedding").get_weights()
     x = maps.reshape(4, -1) @ projection + offset
     h, c, outputs = np.zeros((4, 9)), np.zeros((4, 9)), []
@@ -84,7 +84,7 @@ def test_the_equations_written_out(network):
         outputs.append(h)
         x = table[batch["words"][:, step]] if step < 4 else None
     weights, offset = network.get_layer("logits").get_weights()
-    wanted = np.stack(outputs[1:], axis=1) @ weights + offset            # nothing is said after the image alone
+    wanted = np.stack(outputs[1:], axis=1) @ weights + offset        # nothing is said after the image alone
     np.testing.assert_allclose(network(batch), wanted, rtol=1e-4, atol=1e-4)
 
 
@@ -110,7 +110,7 @@ def test_where_things_are_is_told_by_fields_of_the_image():
     np.testing.assert_allclose(features(2)(images), [[1, 0, 0, 0], [0, 0, 0, 1]])
 
 
-@pytest.mark.parametrize("options", [{}, {"hoisted": True, "dropout": 0.3, "grid": 2}])
+@pytest.mark.parametrize("options", [{}, {"hoisted": True, "dropout": 0.3, "grid": 2, "hidden": 5}])
 def test_sound(options, tmp_path):
     model = show_and_tell(resnet_cifar((SIDE, SIDE, 3), depth=8, include_top=False), 7, embedding=6, units=9,
                           **options)
@@ -136,7 +136,7 @@ def test_a_beam_of_full_width_finds_what_trying_everything_finds(network, length
 def test_a_beam_of_width_one_is_greedy(network):
     found = captioner(network, width=1).predict(some_images(), verbose=0)
     lengths = set()
-    for image, row, score in zip(some_images(), found["words"][:, 0], found["log_probability"], strict=True):
+    for image, (row,), score in zip(some_images(), found["words"], found["log_probability"], strict=True):
         chances, sentence = next_words(network, image, 3), ()
         while len(sentence) < 3:
             word = max((END, *WORDS), key=chances[sentence].__getitem__)
