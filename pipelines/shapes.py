@@ -15,7 +15,7 @@ import numpy as np
 
 COLOURS = {"red": (215, 45, 45), "green": (50, 170, 60), "blue": (45, 75, 220), "yellow": (240, 220, 50),
            "purple": (150, 50, 170), "white": (245, 245, 245)}
-SIZES = {"large": (0.175, 0.21), "small": (0.09, 0.115)}         # least and greatest radius, of the side
+SIZES = {"large": (0.175, 0.21), "small": (0.105, 0.13)}         # least and greatest radius, of the side
 RELATIONS = {(0, -1): "above", (0, 1): "below", (-1, 0): "left of", (1, 0): "right of"}
 PLAIN = 1.4                      # of a relation: how much further along it than across it
 COUNTS = (0.15, 0.45, 0.4)       # of all images those with one, two and three shapes
