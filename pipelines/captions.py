@@ -210,14 +210,14 @@ def load(name="shapes", batch_size=32, *, size=48, least=5, most=3, images=20_00
         return of_shapes(batch_size, size, least, most, images, seed)
     parts = listed(name)
     located, special = found(Path(name), parts, skip_unreadable, check)
-    vocabulary = Vocabulary.of([sentence for _, sentences in parts["training"] for sentence in sentences],
-                               least)
+    rows = {part: [(located[image], sentences) for image, sentences in parts[part] if image in located]
+            for part in PARTS}
+    if empty := [part for part in PARTS if not rows[part]]:
+        raise ValueError(f"{name} has no image that can be read for the {empty[0]} part")
+    vocabulary = Vocabulary.of([one for _, sentences in rows["training"] for one in sentences], least)
     standardized, splits = Standardized(IMAGENET_MEAN, IMAGENET_STD), {}
     for part in PARTS:
-        rows = [(located[image], sentences) for image, sentences in parts[part] if image in located]
-        if not rows:
-            raise ValueError(f"{name} has no image that can be read for the {part} part")
-        paths, sentences = zip(*rows, strict=True)
+        paths, sentences = zip(*rows[part], strict=True)
         examples = FileExamples(np.array(paths), np.arange(len(paths)),
                                 np.array([special[path] for path in paths]), CentreCrop(size, 1.0),
                                 standardized)

@@ -62,8 +62,8 @@ NAMED = {"flickr8k": PHOTOGRAPHS,
          "paper": dataclasses.replace(PHOTOGRAPHS, data="coco", optimizer="sgd", learning_rate=2.0)}
 PUBLISHED = {"paper": 27.7}
 HEADLINE = "test_bleu4"
-SMOKE = Config(images=1_600, most=2, size=24, grid=6, hidden=128, embedding=64, units=64, hoisted=False, epochs=6,
-               learning_rate=5e-3, batch_size=32, beam=3)
+SMOKE = Config(images=1_600, most=2, size=24, grid=6, hidden=128, embedding=64, units=64, hoisted=False,
+               learning_rate=5e-3, epochs=6, beam=3)
 ENCODERS = {"resnet8": functools.partial(resnet_cifar, depth=8),
             "resnet20": functools.partial(resnet_cifar, depth=20),
             "resnet50": functools.partial(resnet50, version="v1.5"),

@@ -130,7 +130,7 @@ def test_a_beam_of_full_width_finds_what_trying_everything_finds(network, length
         np.testing.assert_allclose(scores[:len(every)], right[order], rtol=1e-4, atol=1e-5)
         assert [tuple(row[row > 0]) for row in rows[:len(every)]] == [every[index] for index in order]
         assert np.isneginf(scores[len(every):]).all() and not rows[len(every):].any()
-        assert np.logaddexp.reduce(scores[:len(every)]) < 1e-6           # less than all: some words are forbidden
+        assert np.logaddexp.reduce(scores[:len(every)]) < 1e-6           # below 1: some words are forbidden
 
 
 def test_a_beam_of_width_one_is_greedy(network):

@@ -93,6 +93,7 @@ def test_missing_images_are_told_and_may_be_left_out(flickr, capsys):
         load(flickr)
     data = load(flickr, batch_size=1, skip_unreadable=True)
     assert read(data, "training") == [("two dogs !", "a dog and a dog")]
+    assert "brown" not in data.vocabulary.words
     assert "a.jpg. They are left out" in capsys.readouterr().out
     (flickr / "Flickr_8k.trainImages.txt").write_text("\n".join(f"{n}.jpg" for n in range(50)))
     lines = (flickr / "Flickr8k.token.txt").read_text()
