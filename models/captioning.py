@@ -7,10 +7,13 @@ from models import classifier
 from models.recurrent import recurrent_layer
 
 PADDING = 0                      # the integer after the end of a sentence, in what a Captioner writes
+# Over the whole map, and over fields of it.
+POOLINGS = {"mean": (layers.GlobalAveragePooling2D, layers.AdaptiveAveragePooling2D),
+            "max": (layers.GlobalMaxPooling2D, layers.AdaptiveMaxPooling2D)}
 
 
-def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, grid=1, hidden=0, dropout=0.0,
-                  hoisted=False):
+def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, grids=(1,), pooling="mean", hidden=0,
+                  dropout=0.0, hoisted=False):
     """The logits of the next word after each word of a sentence about an image.
 
     Source: Vinyals et al. 2015, Show and Tell, arXiv:1411.4555, equations 10 to 12: the LSTM reads the
@@ -25,8 +28,9 @@ def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, grid=1, hidd
     Hochreiter's LSTM, in the authors' program and in cuDNN. Biases, which the equations leave out.
 
     encoder: any network of images, of include_top=False, that gives maps (B, h, w, C), or vectors.
-    grid: maps are averaged over grid x grid fields of the image, whose means stand side by side. 1 is the
-    mean over all places, as the paper's CNN has it; it tells little of where things are.
+    grids, pooling: for each number n the maps are pooled over n x n fields of the image, by "mean" or "max",
+    and all results stand side by side: a spatial pyramid (He et al. 2014, arXiv:1406.4729, section 2.2).
+    (1,) and "mean" are the paper's CNN; that tells little of where things are.
     hidden: relu units, batch-normalised, between features and embedding. 0 is none, as in the paper, whose
     CNN was trained on ImageNet before; one that begins at random learns several times as fast with them.
     dropout: probability, on the inputs and the outputs of the LSTM.
@@ -35,10 +39,12 @@ def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, grid=1, hidd
     "logits".
     Raises ValueError for a bad argument.
     """
-    for name, value in (("vocabulary", vocabulary), ("embedding", embedding), ("units", units),
-                        ("grid", grid)):
+    for name, value in (("vocabulary", vocabulary), ("embedding", embedding), ("units", units)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be an integer of at least 1. Received: {name}={value!r}")
+    if not grids or min(grids) < 1 or pooling not in POOLINGS:
+        raise ValueError(f"grids must be numbers of at least 1, and pooling one of {', '.join(POOLINGS)}. "
+                         f"Received: grids={grids!r}, pooling={pooling!r}")
     if not isinstance(hidden, int) or hidden < 0:
         raise ValueError(f"hidden must be an integer of at least 0. Received: hidden={hidden!r}")
     if not 0 <= dropout < 1:
@@ -51,14 +57,12 @@ def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, grid=1, hidd
     words = keras.Input((None,), dtype="int32", name="words")
     x = encoder(image)
     if len(shape) == 4:
-        if grid == 1:
-            x = layers.GlobalAveragePooling2D(name="features")(x)                     # (B, C)
-        elif None in shape[1:3] or min(shape[1:3]) < grid:
-            raise ValueError("grid must be at most the height and width of the encoder's maps, which must "
-                             f"be known: {shape[1]}x{shape[2]}. Received: grid={grid}")
-        else:
-            x = layers.AdaptiveAveragePooling2D(grid, name="fields")(x)
-            x = layers.Flatten(name="features")(x)                                    # (B, grid * grid * C)
+        if max(grids) > 1 and (None in shape[1:3] or max(grids) > min(shape[1:3])):
+            raise ValueError("grids must be at most the height and width of the encoder's maps, which must "
+                             f"be known: {shape[1]}x{shape[2]}. Received: grids={grids}")
+        parts = [pooled(x, grid, pooling, "features" if len(grids) == 1 else f"fields{grid}")
+                 for grid in grids]
+        x = parts[0] if len(parts) == 1 else layers.Concatenate(name="features")(parts)
     if hidden:
         x = layers.Dense(hidden, use_bias=False, name="hidden_dense")(x)
         x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="hidden_bn")(x)
@@ -75,6 +79,14 @@ def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, grid=1, hidd
         x = layers.Dropout(dropout, name="logits_dropout")(x)
     return keras.Model({"image": image, "words": words}, classifier.logits(x, vocabulary),
                        name=f"show_and_tell_{encoder.name}")
+
+
+def pooled(x, grid, pooling, name):
+    """(B, h, w, C) -> (B, grid * grid * C), by a layer of that name."""
+    whole, fields = POOLINGS[pooling]
+    if grid == 1:
+        return whole(name=name)(x)
+    return layers.Flatten(name=name)(fields(grid, name=f"{name}_pool")(x))
 
 
 class Captioner(keras.Model):

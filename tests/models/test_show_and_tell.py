@@ -16,7 +16,7 @@ def network():
     """A small captioner whose sentences are neither all alike nor all of one length."""
     keras.utils.set_random_seed(1)
     encoder = resnet_cifar((SIDE, SIDE, 3), depth=8, include_top=False)
-    model = show_and_tell(encoder, 7, embedding=6, units=9, grid=2)
+    model = show_and_tell(encoder, 7, embedding=6, units=9, grids=(2,))
     generator = np.random.default_rng(1)
     for variable in model.trainable_variables:
         variable.assign(variable + 0.6 * generator.standard_normal(variable.shape))
@@ -100,17 +100,20 @@ def test_a_word_is_told_from_the_image_and_those_before(network):
 
 
 def test_where_things_are_is_told_by_fields_of_the_image():
-    def features(grid):
+    def features(images, **options):
         encoder = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.AveragePooling2D(2)])
-        model = show_and_tell(encoder, 5, grid=grid, embedding=4, units=4)
-        return keras.Model(model.input["image"], model.get_layer("features").output)
+        model = show_and_tell(encoder, 5, embedding=4, units=4, **options)
+        return keras.Model(model.input["image"], model.get_layer("features").output)(images)
     images = np.zeros((2, 8, 8, 1), np.float32)
-    images[0, :4, :4] = images[1, 4:, 4:] = 1                            # one above the other, to its left
-    np.testing.assert_allclose(features(1)(images), [[0.25], [0.25]])
-    np.testing.assert_allclose(features(2)(images), [[1, 0, 0, 0], [0, 0, 0, 1]])
+    images[0, :4, :4] = images[1, 4:, 4:6] = 1               # a square above on the left, and half of one
+    np.testing.assert_allclose(features(images), [[1 / 4], [1 / 8]])
+    np.testing.assert_allclose(features(images, grids=(2,)), [[1, 0, 0, 0], [0, 0, 0, 1 / 2]])
+    np.testing.assert_allclose(features(images, grids=(1, 2), pooling="max"),
+                               [[1, 1, 0, 0, 0], [1, 0, 0, 0, 1]])
 
 
-@pytest.mark.parametrize("options", [{}, {"hoisted": True, "dropout": 0.3, "grid": 2, "hidden": 5}])
+@pytest.mark.parametrize("options", [{}, {"hoisted": True, "dropout": 0.3, "grids": (1, 2), "pooling": "max",
+                                          "hidden": 5}])
 def test_sound(options, tmp_path):
     model = show_and_tell(resnet_cifar((SIDE, SIDE, 3), depth=8, include_top=False), 7, embedding=6, units=9,
                           **options)
@@ -174,7 +177,9 @@ def test_images_do_not_influence_each_other(network):
 def test_bad_arguments_are_told(network):
     encoder = resnet_cifar((None, None, 3), depth=8, include_top=False)
     assert show_and_tell(encoder, 7).output_shape == (None, None, 7)
-    for arguments, message in (({"grid": 2}, "must be known: NonexNone"), ({"units": 0}, "units=0"),
+    for arguments, message in (({"grids": (2,)}, "must be known: NonexNone"), ({"units": 0}, "units=0"),
+                               ({"grids": ()}, r"grids=\(\)"), ({"pooling": "sum"}, "one of mean, max"),
+                               ({"hidden": -1}, "hidden=-1"),
                                ({"dropout": 1.0}, r"dropout must be in \[0, 1\)")):
         with pytest.raises(ValueError, match=message):
             show_and_tell(encoder, 7, **arguments)
