@@ -7,9 +7,13 @@ from models import classifier
 from models.recurrent import recurrent_layer
 
 PADDING = 0                      # the integer after the end of a sentence, in what a Captioner writes
+# Over the whole map, and over fields of it.
+POOLINGS = {"mean": (layers.GlobalAveragePooling2D, layers.AdaptiveAveragePooling2D),
+            "max": (layers.GlobalMaxPooling2D, layers.AdaptiveMaxPooling2D)}
 
 
-def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, places=0, dropout=0.0, hoisted=False):
+def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, grids=(1,), pooling="mean", hidden=0,
+                  dropout=0.0, hoisted=False):
     """The logits of the next word after each word of a sentence about an image.
 
     Source: Vinyals et al. 2015, Show and Tell, arXiv:1411.4555, equations 10 to 12: the LSTM reads the
@@ -24,19 +28,25 @@ def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, places=0, dr
     Hochreiter's LSTM, in the authors' program and in cuDNN. Biases, which the equations leave out.
 
     encoder: any network of images, of include_top=False, that gives maps (B, h, w, C), or vectors.
-    places: relu units, batch-normalised, that look at each place of the encoder's maps and at where that is;
-    the largest of each over all places are the features. 0 is the mean of the maps over all places, as in
-    the paper, whose CNN was trained before and whose sentences seldom say where things are.
+    grids, pooling: for each number n the maps are pooled over n x n fields of the image, by "mean" or "max",
+    and all results stand side by side: a spatial pyramid (He et al. 2014, arXiv:1406.4729, section 2.2).
+    (1,) and "mean" are the paper's CNN; that tells little of where things are.
+    hidden: relu units, batch-normalised, between features and embedding. 0 is none, as in the paper, whose
+    CNN was trained on ImageNet before; one that begins at random learns several times as fast with them.
     dropout: probability, on the inputs and the outputs of the LSTM.
     hoisted: models.HoistedLSTM, the same and trained faster on CPUs.
-    Layers: the encoder by its name, "features", "image_embedding", "word_embedding", "lstm", "logits".
+    Layers: the encoder by its name, "features", "hidden", "image_embedding", "word_embedding", "lstm",
+    "logits".
     Raises ValueError for a bad argument.
     """
     for name, value in (("vocabulary", vocabulary), ("embedding", embedding), ("units", units)):
         if not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be an integer of at least 1. Received: {name}={value!r}")
-    if not isinstance(places, int) or places < 0:
-        raise ValueError(f"places must be an integer of at least 0. Received: places={places!r}")
+    if not grids or min(grids) < 1 or pooling not in POOLINGS:
+        raise ValueError(f"grids must be numbers of at least 1, and pooling one of {', '.join(POOLINGS)}. "
+                         f"Received: grids={grids!r}, pooling={pooling!r}")
+    if not isinstance(hidden, int) or hidden < 0:
+        raise ValueError(f"hidden must be an integer of at least 0. Received: hidden={hidden!r}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1). Received: {dropout}")
     shape = encoder.output_shape
@@ -46,14 +56,17 @@ def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, places=0, dr
     image = keras.Input(encoder.input_shape[1:], name="image")
     words = keras.Input((None,), dtype="int32", name="words")
     x = encoder(image)
-    if len(shape) == 4 and places:
-        x = Coordinates(name="coordinates")(x)                                        # (B, h, w, C + 2)
-        x = layers.Conv2D(places, 1, use_bias=False, kernel_initializer="he_normal", name="places_conv")(x)
-        x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="places_bn")(x)
-        x = layers.ReLU(name="places")(x)
-        x = layers.GlobalMaxPooling2D(name="features")(x)                             # (B, places)
-    elif len(shape) == 4:
-        x = layers.GlobalAveragePooling2D(name="features")(x)                         # (B, C)
+    if len(shape) == 4:
+        if max(grids) > 1 and (None in shape[1:3] or max(grids) > min(shape[1:3])):
+            raise ValueError("grids must be at most the height and width of the encoder's maps, which must "
+                             f"be known: {shape[1]}x{shape[2]}. Received: grids={grids}")
+        parts = [pooled(x, grid, pooling, "features" if len(grids) == 1 else f"fields{grid}")
+                 for grid in grids]
+        x = parts[0] if len(parts) == 1 else layers.Concatenate(name="features")(parts)
+    if hidden:
+        x = layers.Dense(hidden, use_bias=False, name="hidden_dense")(x)
+        x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="hidden_bn")(x)
+        x = layers.ReLU(name="hidden")(x)
     x = layers.Dense(embedding, name="image_embedding")(x)
     first = layers.Reshape((1, embedding), name="first_input")(x)
     following = layers.Embedding(vocabulary, embedding, name="word_embedding")(words)
@@ -68,18 +81,12 @@ def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, places=0, dr
                        name=f"show_and_tell_{encoder.name}")
 
 
-@keras.saving.register_keras_serializable("models")
-class Coordinates(layers.Layer):
-    """Appends to a map where each place is: (B, h, w, C) -> (B, h, w, C + 2), right and down from -1 to 1."""
-
-    def call(self, x):
-        count, height, width = ops.shape(x)[:3]
-        right, down = ops.meshgrid(ops.linspace(-1.0, 1.0, width), ops.linspace(-1.0, 1.0, height))
-        where = ops.cast(ops.stack([right, down], axis=-1), x.dtype)[None]
-        return ops.concatenate([x, ops.tile(where, (count, 1, 1, 1))], axis=-1)
-
-    def compute_output_shape(self, input_shape):
-        return (*input_shape[:3], input_shape[3] + 2)
+def pooled(x, grid, pooling, name):
+    """(B, h, w, C) -> (B, grid * grid * C), by a layer of that name."""
+    whole, fields = POOLINGS[pooling]
+    if grid == 1:
+        return whole(name=name)(x)
+    return layers.Flatten(name=name)(fields(grid, name=f"{name}_pool")(x))
 
 
 class Captioner(keras.Model):

@@ -8,10 +8,9 @@ Run        python -m recipes run captioning      (--smoke: seconds; neither need
 Published  27.7 (paper: BLEU-4 on COCO, beam of 20). On Flickr8k the paper has BLEU-1 63.
 Departs    The default is a generated world of coloured shapes, whose right sentences are known: no sentence
            of its test is in its training. There a small residual network is trained with the LSTM, by Adam,
-           and units that know their place look at its maps, the largest over all places going to the LSTM,
-           because a mean forgets what is above what. paper is the paper's own, with GoogLeNet normalised
-           and unchanged; one network, not an ensemble. The LSTM's output is o * tanh(c), where equation 8
-           prints o * c.
+           and its maps are pooled by their maximum over the whole and over 2x2 and 4x4 fields, because their
+           mean forgets what is above what; a normalised hidden layer stands between them and the LSTM. paper is the paper's own, with GoogLeNet normalised and unchanged;
+           one network, not an ensemble. The LSTM's output is o * tanh(c), where equation 8 prints o * c.
 
 BLEU is sacrebleu's, the yardstick of machine translation: n-grams of all sentences together, without
 smoothing, the length of the closest reference. A sentence is exact if it is one of its references.
@@ -42,7 +41,9 @@ class Config:
     encoder: Literal["resnet8", "resnet20", "resnet50", "googlenet"] = "resnet8"
     weights: str = ""            # a file for the encoder, as of torchvision; none: it begins at random
     frozen: bool = False         # leave the encoder as its weights have it
-    places: int = 512            # relu units at each place of its maps; 0: the mean over all places
+    grids: tuple[int, ...] = (1, 2, 4)       # its maps are pooled over so many rows and columns of fields
+    pooling: Literal["mean", "max"] = "max"
+    hidden: int = 512            # relu units between the fields and the LSTM's input; 0: none
     embedding: int = 256         # numbers per word, and per image
     units: int = 256             # of the LSTM
     dropout: float = 0.0         # probability, on the inputs and outputs of the LSTM
@@ -56,13 +57,13 @@ class Config:
     longest: int = 20            # words of a sentence that is written
 
 
-PHOTOGRAPHS = Config(data="flickr8k", size=224, encoder="googlenet", frozen=True, places=0,
-                     embedding=512, units=512, dropout=0.3, learning_rate=1e-3, epochs=20, beam=20)
+PHOTOGRAPHS = Config(data="flickr8k", size=224, encoder="googlenet", frozen=True, grids=(1,), pooling="mean",
+                     hidden=0, embedding=512, units=512, dropout=0.3, learning_rate=1e-3, epochs=20, beam=20)
 NAMED = {"flickr8k": PHOTOGRAPHS,           # the rate of paper is that of the authors' program im2txt
          "paper": dataclasses.replace(PHOTOGRAPHS, data="coco", optimizer="sgd", learning_rate=2.0)}
 PUBLISHED = {"paper": 27.7}
 HEADLINE = "test_bleu4"
-SMOKE = Config(images=1_600, most=2, size=24, places=128, embedding=64, units=64, hoisted=False,
+SMOKE = Config(images=1_600, most=2, size=24, hidden=128, embedding=64, units=64, hoisted=False,
                learning_rate=5e-3, epochs=6, beam=3)
 ENCODERS = {"resnet8": functools.partial(resnet_cifar, depth=8),
             "resnet20": functools.partial(resnet_cifar, depth=20),
@@ -77,7 +78,8 @@ def compiled_model(config, data):
     encoder = ENCODERS[config.encoder](data.input_shape, include_top=False, weights=config.weights or None)
     encoder.trainable = not config.frozen
     model = show_and_tell(encoder, len(data.vocabulary), embedding=config.embedding, units=config.units,
-                          places=config.places, dropout=config.dropout, hoisted=config.hoisted)
+                          grids=config.grids, pooling=config.pooling, hidden=config.hidden,
+                          dropout=config.dropout, hoisted=config.hoisted)
     if config.optimizer == "adam":
         rate = keras.optimizers.schedules.CosineDecay(
             config.learning_rate, config.epochs * data.train.batches_per_epoch)

@@ -77,7 +77,7 @@ def test_the_same_sentences(tmp_path, backend):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     encoder = models.resnet_cifar((8, 8, 3), depth=8, include_top=False)
-    model = models.show_and_tell(encoder, 7, embedding=6, units=9, places=5,
+    model = models.show_and_tell(encoder, 7, embedding=6, units=9, grids=(1, 2), pooling="max", hidden=5,
                                  dropout=0.2)
     generator = np.random.default_rng(1)
     for variable in model.trainable_variables:

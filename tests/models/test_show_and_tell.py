@@ -16,7 +16,7 @@ def network():
     """A small captioner whose sentences are neither all alike nor all of one length."""
     keras.utils.set_random_seed(1)
     encoder = resnet_cifar((SIDE, SIDE, 3), depth=8, include_top=False)
-    model = show_and_tell(encoder, 7, embedding=6, units=9)
+    model = show_and_tell(encoder, 7, embedding=6, units=9, grids=(2,))
     generator = np.random.default_rng(1)
     for variable in model.trainable_variables:
         variable.assign(variable + 0.6 * generator.standard_normal(variable.shape))
@@ -75,7 +75,7 @@ def test_the_equations_written_out(network):
     table, = network.get_layer("word_embedding").get_weights()
     maps = np.asarray(network.get_layer("resnet8_cifar")(batch["image"]), np.float64)    # (4, 2, 2, 64)
     projection, offset = network.get_layer("image_embedding").get_weights()
-    x = maps.mean(axis=(1, 2)) @ projection + offset
+    x = maps.reshape(4, -1) @ projection + offset
     h, c, outputs = np.zeros((4, 9)), np.zeros((4, 9)), []
     for step in range(5):
         z_i, z_f, z_c, z_o = np.split(x @ kernel + h @ recurrent + bias, 4, axis=1)
@@ -99,21 +99,21 @@ def test_a_word_is_told_from_the_image_and_those_before(network):
     assert np.abs(before - other).max(axis=2).min() > 1e-4
 
 
-def test_where_things_are_is_told_by_units_that_know_their_place():
-    def features(images, places):
+def test_where_things_are_is_told_by_fields_of_the_image():
+    def features(images, **options):
         encoder = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.AveragePooling2D(2)])
-        model = show_and_tell(encoder, 5, embedding=4, units=4, places=places)
-        if places:                               # what is there and how far right, how far left, nothing else
-            kernel = np.array([[2, 2], [1, -1], [0, 0]], np.float32)[None, None]
-            model.get_layer("places_conv").set_weights([kernel])
-        return np.asarray(keras.Model(model.input["image"], model.get_layer("features").output)(images))
+        model = show_and_tell(encoder, 5, embedding=4, units=4, **options)
+        return keras.Model(model.input["image"], model.get_layer("features").output)(images)
     images = np.zeros((2, 8, 8, 1), np.float32)
-    images[0, 2:4, :2] = images[1, 6:, 6:] = 1                             # the left column, the right one
-    np.testing.assert_allclose(features(images, 0), [[1 / 16], [1 / 16]])
-    np.testing.assert_allclose(features(images, 2), [[1, 3], [3, 1]], atol=1e-4)
+    images[0, :4, :4] = images[1, 4:, 4:6] = 1               # a square above on the left, and half of one
+    np.testing.assert_allclose(features(images), [[1 / 4], [1 / 8]])
+    np.testing.assert_allclose(features(images, grids=(2,)), [[1, 0, 0, 0], [0, 0, 0, 1 / 2]])
+    np.testing.assert_allclose(features(images, grids=(1, 2), pooling="max"),
+                               [[1, 1, 0, 0, 0], [1, 0, 0, 0, 1]])
 
 
-@pytest.mark.parametrize("options", [{}, {"hoisted": True, "dropout": 0.3, "places": 5}])
+@pytest.mark.parametrize("options", [{}, {"hoisted": True, "dropout": 0.3, "grids": (1, 2), "pooling": "max",
+                                          "hidden": 5}])
 def test_sound(options, tmp_path):
     model = show_and_tell(resnet_cifar((SIDE, SIDE, 3), depth=8, include_top=False), 7, embedding=6, units=9,
                           **options)
@@ -177,7 +177,9 @@ def test_images_do_not_influence_each_other(network):
 def test_bad_arguments_are_told(network):
     encoder = resnet_cifar((None, None, 3), depth=8, include_top=False)
     assert show_and_tell(encoder, 7).output_shape == (None, None, 7)
-    for arguments, message in (({"places": -1}, "places=-1"), ({"units": 0}, "units=0"),
+    for arguments, message in (({"grids": (2,)}, "must be known: NonexNone"), ({"units": 0}, "units=0"),
+                               ({"grids": ()}, r"grids=\(\)"), ({"pooling": "sum"}, "one of mean, max"),
+                               ({"hidden": -1}, "hidden=-1"),
                                ({"dropout": 1.0}, r"dropout must be in \[0, 1\)")):
         with pytest.raises(ValueError, match=message):
             show_and_tell(encoder, 7, **arguments)

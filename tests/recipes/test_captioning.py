@@ -56,7 +56,7 @@ def photographs(tmp_path):
 
 
 def test_photographs_on_disk_are_learned(photographs, tmp_path):
-    config = dataclasses.replace(SMOKE, data=str(photographs), size=16, least=2, places=16,
+    config = dataclasses.replace(SMOKE, data=str(photographs), size=16, least=2, grids=(1,), hidden=16,
                                  epochs=30, batch_size=4, learning_rate=0.01)
     metrics = main(config, Run(tmp_path / "run", config=config))
     assert metrics["val_exact"] == metrics["test_exact"] == metrics["test_greedy_exact"] == 1
@@ -83,8 +83,8 @@ def test_scores_by_hand():
 
 def test_paper_is_the_paper_s(tmp_path):
     paper = NAMED["paper"]
-    assert (paper.encoder, paper.embedding, paper.units, paper.places) == (
-        "googlenet", 512, 512, 0)
+    assert (paper.encoder, paper.embedding, paper.units, paper.grids, paper.pooling, paper.hidden) == (
+        "googlenet", 512, 512, (1,), "mean", 0)
     assert (paper.optimizer, paper.beam, paper.least) == ("sgd", 20, 5)
     data = captions.load("shapes", 4, size=32, images=20, least=1)
     with pytest.raises(ValueError, match="an encoder that stays as it is needs weights: a file of them"):
@@ -95,7 +95,7 @@ def test_paper_is_the_paper_s(tmp_path):
 
 def test_a_frozen_encoder_stays_as_its_weights_have_it(tmp_path):
     data = captions.load("shapes", 4, size=16, images=20, least=1)
-    config = dataclasses.replace(Config(), size=16, places=0, units=8, embedding=8)
+    config = dataclasses.replace(Config(), size=16, grids=(2,), units=8, embedding=8, hidden=0)
     compiled_model(config, data).get_layer("resnet8_cifar").save_weights(tmp_path / "it.weights.h5")
     model = compiled_model(dataclasses.replace(config, frozen=True, weights=str(tmp_path / "it.weights.h5")),
                            data)

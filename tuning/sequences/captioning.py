@@ -1,4 +1,4 @@
-"""Search space of recipes/sequences/captioning.py: units of every kind, dropout and rate."""
+"""Search space of recipes/sequences/captioning.py: pooling, units, dropout and rate."""
 import dataclasses
 
 from recipes.sequences.captioning import Config
@@ -10,7 +10,8 @@ BUDGET = "epochs"                # the field that says how long to train
 def sample(hp, base=Config()):
     return dataclasses.replace(
         base,
-        places=hp.Choice("places", [128, 256, 512, 1024], default=base.places),
+        pooling=hp.Choice("pooling", ["mean", "max"], default=base.pooling),
+        hidden=hp.Choice("hidden", [128, 256, 512, 1024], default=base.hidden),
         embedding=hp.Choice("embedding", [128, 256, 512], default=base.embedding),
         units=hp.Choice("units", [128, 256, 512], default=base.units),
         dropout=hp.Float("dropout", 0.0, 0.5, step=0.1, default=base.dropout),
