@@ -9,8 +9,9 @@ Published  27.7 (paper: BLEU-4 on COCO, beam of 20). On Flickr8k the paper has B
 Departs    The default is a generated world of coloured shapes, whose right sentences are known: no sentence
            of its test is in its training. There a small residual network is trained with the LSTM, by Adam,
            and its maps are pooled by their maximum over the whole and over 2x2 and 4x4 fields, because their
-           mean forgets what is above what; a normalised hidden layer stands between them and the LSTM. paper is the paper's own, with GoogLeNet normalised and unchanged;
-           one network, not an ensemble. The LSTM's output is o * tanh(c), where equation 8 prints o * c.
+           mean forgets what is above what; a normalised hidden layer stands between them and the LSTM.
+           paper is the paper's own, with GoogLeNet normalised and unchanged; one network, not an ensemble.
+           The LSTM's output is o * tanh(c), where equation 8 prints o * c.
 
 BLEU is sacrebleu's, the yardstick of machine translation: n-grams of all sentences together, without
 smoothing, the length of the closest reference. A sentence is exact if it is one of its references.
