@@ -2,6 +2,7 @@ import dataclasses
 import shutil
 
 import keras
+import keras_tuner
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,6 +11,7 @@ from pipelines import captions
 from recipes.__main__ import main as command
 from recipes.sequences.captioning import NAMED, SMOKE, Config, compiled_model, main, nearest, scores
 from training import Run
+from tuning import spaces
 
 
 def test_smoke_learns_and_predict_describes_a_file(smoke_run, drawn, tmp_path, capsys):
@@ -105,3 +107,16 @@ def test_a_frozen_encoder_stays_as_its_weights_have_it(tmp_path):
     for one, other in zip(before, encoder.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     assert not keras.tree.flatten([layer.trainable_weights for layer in encoder.layers])
+
+
+@pytest.mark.parametrize("end", [0, -1])
+def test_the_ends_of_the_search_space_build(end):
+    space, ends = spaces.load("captioning"), keras_tuner.HyperParameters()
+    space.sample(ends, Config())
+    ends.values = {one.name: list(one.values)[end] if hasattr(one, "values")
+                   else (one.min_value, one.max_value)[end] for one in ends.space}
+    config = space.config(ends, Config())
+    data = captions.load("shapes", 4, size=16, images=20, least=1)
+    inputs, labels = data.train.batch(0)
+    logits = compiled_model(config, data)(inputs)
+    assert logits.shape == (*labels.shape, len(data.vocabulary)) and np.isfinite(logits).all()
