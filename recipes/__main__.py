@@ -77,12 +77,14 @@ def evaluate(arguments):
 
 
 def predict(arguments):
-    parser = Parser("predict", "Labels one's own images, texts or sounds, or goes on with a text.")
+    parser = Parser("predict", "Labels or describes one's own images, labels texts and sounds, goes on with "
+                    "a text.")
     parser.add_argument("model", metavar="RUN_DIR", help="run folder, or a model.keras")
     parser.add_argument("files", metavar="FILE", nargs="*")
     parser.add_argument("--text", action="append", default=[],
                         help="a text in place of a file, for networks that read text")
-    parser.add_argument("--top", metavar="K", type=int, help="classes to show (default: at most 3)")
+    parser.add_argument("--top", metavar="K", type=int,
+                        help="classes to show (default: at most 3), or sentences (default: 1)")
     parser.add_argument("--resize", action="store_true", help="convert images of another size or mode")
     parser.add_argument("--invert", action="store_true", help="swap black and white, for ink on paper")
     parser.add_argument("--temperature", type=float, default=0.8,
@@ -176,9 +178,37 @@ def label_sounds(network, flags):
     return errors
 
 
+def describe_images(network, flags):
+    """Says the likeliest sentences about each image; [sentence] for those that could not be read."""
+    from models import Captioner
+    from pipelines import captions
+    if flags.text:
+        raise ValueError(f"{network.path} takes images, and --text is for networks that read text")
+    top, about, good, errors = flags.top or 1, network.about, [], []
+    if not 1 <= top <= about["beam"]:
+        raise ValueError(f"--top must be in [1, {about['beam']}], the sentences that the search keeps. "
+                         f"Received: {top}")
+    reader = captions.Reader(about, network.model.input["image"].shape[1])
+    for file in flags.files:
+        try:
+            good.append((str(file), reader.read(file)))
+        except (OSError, ValueError) as error:
+            errors.append(str(error))
+    if good:
+        names, images = zip(*good, strict=True)
+        search = Captioner(network.model, start=captions.START, end=captions.END, silent=[captions.UNKNOWN],
+                           width=about["beam"], length=about["longest"])
+        found = search.predict(reader.batch(images), verbose=0)
+        width = max(map(len, names))
+        for name, rows, scores in zip(names, found["words"], found["log_probability"], strict=True):
+            for row, score in zip(rows[:top], scores[:top], strict=True):
+                print(f"{name:{width}s}  {reader.vocabulary.text(row)}  (log p {score:.1f})")
+    return errors
+
+
 # By the "kind" that a network was saved with; images, which have none, are predict's own.
 READERS = {"text": label_texts, "characters": go_on_with_texts, "sound": label_sounds,
-           "photograph": label_photographs}
+           "photograph": label_photographs, "captions": describe_images}
 
 
 def load_layers():

@@ -212,9 +212,10 @@ def fed_step(model, strategy, jit, local):
     def replica_step(*values):
         if local > 1:
             part, _ = replicas.shard(strategy)
-            rows = values[1].shape[0] // local
+            rows = tf.nest.flatten(values[1])[0].shape[0] // local
             with tf.device("CPU:0"):                   # so that a device is sent its own rows alone
-                values = [each[part % local * rows:(part % local + 1) * rows] for each in values]
+                values = tf.nest.map_structure(
+                    lambda each: each[part % local * rows:(part % local + 1) * rows], values)
         update(tuple(values))
 
     @tf.function(autograph=False)

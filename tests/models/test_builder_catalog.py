@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 NO_BUILDERS = {"catalog", "complexity", "decode_predictions", "features", "mcculloch_pitts", "on_images",
                "preprocess", "scaled_tanh", "set_whitening", "weighted", "vgg",      # vgg: as vgg11 to vgg19
                "beam_search", "greedy", "continuation", "streaming",
-               "bag_of_words", "fasttext"}      # no size of input to count with
+               "bag_of_words", "fasttext",      # no size of input to count with
+               "show_and_tell"}      # its encoder is one of these builders
 QUICK = ["lenet1", "lenet5", "modern_lenet5", "mlp 784-30-10", "nielsen_convnet", "resnet_cifar depth 20",
          "alexnet_owt", "vgg16", "airbench94", "threshold_perceptron 2-2-1", "resnet18 v2"]
 

@@ -13,7 +13,7 @@ from pipelines import characters, digits, handwriting, imdb, memory_problems, mn
 from recipes.catalog import cards
 from tuning import spaces
 
-BUILT_ELSEWHERE = {"one_shot_omniglot"}     # what does not classify images of digits: in its own test
+BUILT_ELSEWHERE = {"one_shot_omniglot", "captioning"}       # of several inputs: in their own tests
 # What the networks of a space read, where that is not the digits of scikit-learn.
 DATA = {"spoken_digits": lambda: speech.load("formants", 8),
         "speech_commands": lambda: speech.commands("formants", 8),
