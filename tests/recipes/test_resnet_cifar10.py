@@ -42,7 +42,7 @@ def test_the_cycle_rises_and_falls_to_zero():
     first, early, top, middle, last = rates(config, 0, 50, 100, 550, 1_000)
     assert first == pytest.approx(.2 / 25) and first < early < top == pytest.approx(.2)
     assert middle == pytest.approx(.1) and last == pytest.approx(0, abs=1e-6)
-    assert rates(dataclasses.replace(config, warm_up=0), 1) == pytest.approx([.2])
+    assert rates(dataclasses.replace(config, warm_up=0), 0) == pytest.approx([.2])
 
 
 def test_a_warm_up_as_long_as_the_training_is_refused():
