@@ -13,7 +13,7 @@ POOLINGS = {"mean": (layers.GlobalAveragePooling2D, layers.AdaptiveAveragePoolin
 
 
 def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, grids=(1,), pooling="mean", hidden=0,
-                  dropout=0.0, hoisted=False):
+                  normalised=False, dropout=0.0, hoisted=False):
     """The logits of the next word after each word of a sentence about an image.
 
     Source: Vinyals et al. 2015, Show and Tell, arXiv:1411.4555, equations 10 to 12: the LSTM reads the
@@ -33,6 +33,7 @@ def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, grids=(1,), 
     (1,) and "mean" are the paper's CNN; that tells little of where things are.
     hidden: relu units, batch-normalised, between features and embedding. 0 is none, as in the paper, whose
     CNN was trained on ImageNet before; one that begins at random learns several times as fast with them.
+    normalised: batch normalisation of the image's embedding, so that no unit of the LSTM is saturated by it.
     dropout: probability, on the inputs and the outputs of the LSTM.
     hoisted: models.HoistedLSTM, the same and trained faster on CPUs.
     Layers: the encoder by its name, "features", "hidden", "image_embedding", "word_embedding", "lstm",
@@ -67,7 +68,11 @@ def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, grids=(1,), 
         x = layers.Dense(hidden, use_bias=False, name="hidden_dense")(x)
         x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="hidden_bn")(x)
         x = layers.ReLU(name="hidden")(x)
-    x = layers.Dense(embedding, name="image_embedding")(x)
+    if normalised:
+        x = layers.Dense(embedding, use_bias=False, name="image_embedding_dense")(x)
+        x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="image_embedding")(x)
+    else:
+        x = layers.Dense(embedding, name="image_embedding")(x)
     first = layers.Reshape((1, embedding), name="first_input")(x)
     following = layers.Embedding(vocabulary, embedding, name="word_embedding")(words)
     x = layers.Concatenate(axis=1, name="inputs")([first, following])                 # (B, 1 + T, embedding)

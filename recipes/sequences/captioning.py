@@ -9,7 +9,8 @@ Published  27.7 (paper: BLEU-4 on COCO, beam of 20). On Flickr8k the paper has B
 Departs    The default is a generated world of coloured shapes, whose right sentences are known: no sentence
            of its test is in its training. There a small residual network is trained with the LSTM, by Adam,
            and its maps are pooled by their maximum over the whole and over 2x2 and 4x4 fields, because their
-           mean forgets what is above what; a normalised hidden layer stands between them and the LSTM.
+           mean forgets what is above what; a normalised hidden layer stands between them and the LSTM, and
+           the image's embedding is normalised, too.
            paper is the paper's own, with GoogLeNet normalised and unchanged; one network, not an ensemble.
            The LSTM's output is o * tanh(c), where equation 8 prints o * c.
 
@@ -46,6 +47,7 @@ class Config:
     pooling: Literal["mean", "max"] = "max"
     hidden: int = 512            # relu units between the fields and the LSTM's input; 0: none
     embedding: int = 256         # numbers per word, and per image
+    normalised: bool = True      # the image's, as a batch
     units: int = 256             # of the LSTM
     dropout: float = 0.0         # probability, on the inputs and outputs of the LSTM
     hoisted: bool = True         # HoistedLSTM, which is quicker on CPUs
@@ -59,7 +61,8 @@ class Config:
 
 
 PHOTOGRAPHS = Config(data="flickr8k", size=224, encoder="googlenet", frozen=True, grids=(1,), pooling="mean",
-                     hidden=0, embedding=512, units=512, dropout=0.3, learning_rate=1e-3, epochs=20, beam=20)
+                     hidden=0, embedding=512, normalised=False, units=512, dropout=0.3, learning_rate=1e-3,
+                     epochs=20, beam=20)
 NAMED = {"flickr8k": PHOTOGRAPHS,           # the rate of paper is that of the authors' program im2txt
          "paper": dataclasses.replace(PHOTOGRAPHS, data="coco", optimizer="sgd", learning_rate=2.0)}
 PUBLISHED = {"paper": 27.7}
@@ -80,6 +83,7 @@ def compiled_model(config, data):
     encoder.trainable = not config.frozen
     model = show_and_tell(encoder, len(data.vocabulary), embedding=config.embedding, units=config.units,
                           grids=config.grids, pooling=config.pooling, hidden=config.hidden,
+                          normalised=config.normalised,
                           dropout=config.dropout, hoisted=config.hoisted)
     if config.optimizer == "adam":
         rate = keras.optimizers.schedules.CosineDecay(

@@ -88,6 +88,16 @@ def test_the_equations_written_out(network):
     np.testing.assert_allclose(network(batch), wanted, rtol=1e-4, atol=1e-4)
 
 
+def test_the_image_is_normalised():
+    encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.AveragePooling2D(2)])
+    model = show_and_tell(encoder, 5, embedding=4, units=4, normalised=True)
+    embedding = keras.Model(model.input["image"], model.get_layer("image_embedding").output)
+    found = np.asarray(embedding(some_images(50) ** 4, training=True))
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=1e-4)
+    assert (found.std(axis=0) > .8).all()
+    assert captioner(model, 2).embed.output.shape == (None, 4)
+
+
 def test_a_word_is_told_from_the_image_and_those_before(network):
     batch = inputs()
     before, changed = np.asarray(network(batch)), batch["words"].copy()
