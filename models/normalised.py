@@ -31,6 +31,7 @@ TORCH = Normalisation(1e-5, 0.9)               # of torchvision, which calls thi
 
 
 def rectified(x, name):
+    """ReLU as a layer of that name; any shape."""
     return layers.Activation(keras.activations.relu, name=name)(x)
 
 

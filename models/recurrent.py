@@ -174,6 +174,7 @@ def recurrent_layer(cell, units, *, name, bidirectional=False, return_sequences=
 
 
 def embedded(vocabulary, width, masked):
+    """The layer from integers (B, T) to float (B, T, width); masked: 0 is padding."""
     return layers.Embedding(vocabulary, width, mask_zero=masked, name="embedding")
 
 

@@ -115,6 +115,7 @@ def plain34(input_shape=(224, 224, 3), num_classes=1000, *, include_top=True,
 
 def imagenet_resnet(depth, input_shape, num_classes, version, include_top, classifier_activation, weights,
                     plain=False):
+    """18 to 152 layers, images (B, H, W, C) of at least 32 pixels; plain: without shortcuts."""
     if version not in VERSIONS:
         raise ValueError(f'version must be "v1", "v1.5" or "v2". Received: {version!r}')
     image = image_input(input_shape, num_classes, smallest=32)
@@ -194,6 +195,7 @@ def plain_cifar(input_shape=(32, 32, 3), num_classes=10, *, depth=20, include_to
 
 
 def small_resnet(depth, input_shape, num_classes, shortcut, include_top, classifier_activation):
+    """CIFAR's network of 6n + 2 layers, version v1 (He et al. 2015, section 4.2); shortcut None: plain."""
     image = image_input(input_shape, num_classes, smallest=4)
     x = TORCH.relu(convolution(image, 16, 3, name="stem_conv"), "stem_bn", "stem")
     blocks = (depth - 2) // 6
@@ -208,6 +210,7 @@ def small_resnet(depth, input_shape, num_classes, shortcut, include_top, classif
 
 
 def small_bottleneck_resnet(depth, input_shape, num_classes, version, include_top, classifier_activation):
+    """CIFAR's network of 9n + 2 layers in bottlenecks (He et al. 2016, arXiv:1603.05027, appendix)."""
     image = image_input(input_shape, num_classes, smallest=4)
     biases = version == "v2"
     x = convolution(image, 16, 3, bias=biases, name="stem_conv" if biases else "stem")

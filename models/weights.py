@@ -106,6 +106,7 @@ def give(model, found, extra, source, but=()):
 
 
 def told(shapes):
+    """Shapes of a layer's weights, in words."""
     return " and ".join(map(str, shapes)) or "nothing"
 
 
@@ -143,6 +144,7 @@ def moved(own, reference):
 
 
 def has_top(model):
+    """Whether it ends in a classifier."""
     return any(layer.name == "logits" for layer in model.layers)
 
 

@@ -280,15 +280,18 @@ def listed(folder):
 
 
 def plain(sentence):
+    """A sentence in lower case, its words with spaces between them, without signs."""
     return " ".join(words(sentence))
 
 
 def first_of(names):
+    """The first TOLD names, and how many more there are."""
     more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
     return ", ".join(names[:TOLD]) + more
 
 
 def contents(path):
+    """The text of a file. Raises FileNotFoundError, naming it."""
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}, which the layout of Flickr8k has")
     return path.read_text(encoding="utf-8")
@@ -363,6 +366,7 @@ def of_karpathy(path):
 
 
 def of_json(path):
+    """What a JSON file holds. Raises ValueError, naming it, if it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:                    # of the text, or of its encoding

@@ -104,7 +104,7 @@ def launch(main, Config, *, named=None, flag="config", smoke=None, compare=None)
 
 
 def parse(arguments, Config, named, flag, smoke, recipe):
-    """-> (RunFlags, {name: Config}, {name: {changed field: value}}); the name is "" where none is chosen.
+    """-> (RunFlags, {name: Config}, {name: {changed field: value}}); the name is "" for a Config without one.
 
     Raises ValueError, in a sentence, for whatever does not fit; --help ends the process.
     """
@@ -121,11 +121,12 @@ def parse(arguments, Config, named, flag, smoke, recipe):
     elif Path(flags.config).suffix == ".json":
         if name:
             raise ValueError(f"give either --{flag} {name} or --config {flags.config}, not both")
-        defaults = {"": config_from(flags.config, Config)}
+        given = config_from(flags.config, Config)
+        defaults = {name_of(given, named): given}
     elif flags.config and flag != "config":
         raise ValueError(f"--config takes a saved config.json. Received: {flags.config}")
     else:
-        names = list(named) if name == "all" else [name]
+        names = list(named) if name == "all" else [name or name_of(Config(), named)]
         defaults = {name: named.get(name, Config()) for name in names}
         if flags.smoke and smoke is not None:            # the named networks at the smoke size
             changes = difference(smoke, Config())
@@ -138,6 +139,11 @@ def parse(arguments, Config, named, flag, smoke, recipe):
         refuse_unknown(unknown, Config, flag if named else None)
     changed = {name: difference(config, named.get(name, Config())) for name, config in configs.items()}
     return flags, configs, changed
+
+
+def name_of(config, named):
+    """The name that this Config has, or ""."""
+    return next((name for name, other in named.items() if other == config), "")
 
 
 def from_arguments(Class, default, arguments):

@@ -78,8 +78,8 @@ def discriminative_loss(labels, logits):
 class LevenbergMarquardt(keras.optimizers.Optimizer):
     """w <- w - rate / (damping + curvature of w) dE/dw, a rate for each weight (appendix C).
 
-    The curvature is a running mean of what see() is given. It starts at 1, above any that is met, so that
-    the first steps are small: the first weights are small too, and so are their curvatures.
+    The curvature is a running mean of what see() is given. It starts at 1, far above
+    what the small first weights have, so that the first steps are small.
     """
 
     def __init__(self, learning_rate, damping, **options):

@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 import zipfile
+from pathlib import Path
 from typing import Literal
 
 import keras
@@ -384,6 +385,7 @@ class Config:
     widths: tuple[int, ...] = (1, 2)
 
 
+NAMED = {"one": Config(steps=1), "two": Config(steps=2, kind="b")}
 calls = []
 
 
@@ -399,13 +401,12 @@ def lesson(config, run):
 @pytest.fixture
 def lesson_run(monkeypatch, capfd, tmp_path):
     """launch(lesson) with arguments: (status, stderr)."""
-    def run(*arguments, **options):
+    def run(*arguments, named=NAMED, **options):
         calls.clear()
         monkeypatch.setattr(sys, "argv", ["lesson", *map(str, arguments)])
         capfd.readouterr()
         try:
-            launch(lesson, Config, named={"one": Config(steps=1), "two": Config(steps=2, kind="b")},
-                   flag="size", smoke=Config(rate=9.0), **options)
+            launch(lesson, Config, named=named, flag="size", smoke=Config(rate=9.0), **options)
         except SystemExit as end:
             return end.code, capfd.readouterr().err
         return 0, capfd.readouterr().err
@@ -435,6 +436,16 @@ def test_a_saved_config_starts_another_run(lesson_run, tmp_path):
     assert saved["changed"] == {"steps": 5, "kind": "b", "widths": [8]}
     status, err = lesson_run("--config", "first/config.json", "--size", "one")
     assert status == 2 and "not both" in err
+
+
+def test_a_config_that_is_a_named_one_has_its_name(lesson_run):
+    named = {**NAMED, "usual": Config()}
+    assert lesson_run(named=named) == (0, "") and calls == [("usual", Config())]
+    assert lesson_run("--steps", 7, "--run-dir", "changed", named=named) == (0, "")
+    assert calls == [("usual", Config(steps=7))]
+    assert json.loads(Path("changed/config.json").read_text())["changed"] == {"steps": 7}
+    lesson_run("--size", "two", "--run-dir", "first")
+    assert lesson_run("--config", "first/config.json") == (0, "") and calls == [("two", NAMED["two"])]
 
 
 @pytest.mark.parametrize(("text", "message"), [
