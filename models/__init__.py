@@ -11,7 +11,7 @@ BUILDERS = {
     "airbench": ("airbench94", "set_whitening"),
     "alexnet": ("alexnet", "alexnet_owt"),
     "bags": ("bag_of_words", "fasttext"),
-    "captioning": ("Captioner", "show_and_tell"),
+    "captioning": ("Captioner", "show_and_tell", "word_detector"),
     "catalog": ("catalog",),
     "chrono": ("ChronoBias",),
     "complexity": ("complexity",),

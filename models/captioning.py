@@ -4,6 +4,7 @@ import numpy as np
 from keras import layers, ops
 
 from models import classifier
+from models.chrono import ChronoBias
 from models.recurrent import recurrent_layer
 
 PADDING = 0                      # the integer after the end of a sentence, in what a Captioner writes
@@ -13,7 +14,7 @@ POOLINGS = {"mean": (layers.GlobalAveragePooling2D, layers.AdaptiveAveragePoolin
 
 
 def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, grids=(1,), pooling="mean", hidden=0,
-                  normalised=False, dropout=0.0, hoisted=False):
+                  normalised=False, memory=None, dropout=0.0, hoisted=False):
     """The logits of the next word after each word of a sentence about an image.
 
     Source: Vinyals et al. 2015, Show and Tell, arXiv:1411.4555, equations 10 to 12: the LSTM reads the
@@ -33,7 +34,10 @@ def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, grids=(1,), 
     (1,) and "mean" are the paper's CNN; that tells little of where things are.
     hidden: relu units, batch-normalised, between features and embedding. 0 is none, as in the paper, whose
     CNN was trained on ImageNet before; one that begins at random learns several times as fast with them.
-    normalised: batch normalisation of the image's embedding, so that no unit of the LSTM is saturated by it.
+    normalised: batch normalisation of the image's embedding, so that no unit of the LSTM is saturated by it,
+    and words that begin as large, N(0, 1) where Keras's embeddings are within .05.
+    memory: steps that the LSTM remembers at first (Tallec and Ollivier 2018: the forget gate's biases are
+    log u, u in [1, memory - 1]). By Keras's, of 1, it keeps less than a hundredth of the image for 15 words.
     dropout: probability, on the inputs and the outputs of the LSTM.
     hoisted: models.HoistedLSTM, the same and trained faster on CPUs.
     Layers: the encoder by its name, "features", "hidden", "image_embedding", "word_embedding", "lstm",
@@ -74,16 +78,40 @@ def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, grids=(1,), 
     else:
         x = layers.Dense(embedding, name="image_embedding")(x)
     first = layers.Reshape((1, embedding), name="first_input")(x)
-    following = layers.Embedding(vocabulary, embedding, name="word_embedding")(words)
+    following = layers.Embedding(vocabulary, embedding, name="word_embedding", embeddings_initializer=(
+        keras.initializers.RandomNormal(stddev=1.0) if normalised else "uniform"))(words)
     x = layers.Concatenate(axis=1, name="inputs")([first, following])                 # (B, 1 + T, embedding)
     if dropout:
         x = layers.Dropout(dropout, name="lstm_dropout")(x)
-    x = recurrent_layer("lstm", units, name="lstm", return_sequences=True, hoisted=hoisted)(x)
+    x = recurrent_layer("lstm", units, name="lstm", return_sequences=True, hoisted=hoisted,
+                        memory=memory and ChronoBias(memory, inputs=False))(x)
     x = layers.Cropping1D((1, 0), name="after_words")(x)         # what it gives for the image is no word
     if dropout:
         x = layers.Dropout(dropout, name="logits_dropout")(x)
     return keras.Model({"image": image, "words": words}, classifier.logits(x, vocabulary),
                        name=f"show_and_tell_{encoder.name}")
+
+
+def word_detector(encoder, vocabulary):
+    """Which words are said of an image: what an encoder can learn before there are sentences.
+
+    Source: Fang et al. 2015, From captions to visual concepts and back, arXiv:1411.4952, section 3: a
+    detector of words at each place of the maps, and of what they find the most. Departs: the
+    maximum, where the paper has a noisy or.
+    Shapes: {"image": as for show_and_tell, "words": the same, but not looked at} -> (B, vocabulary) logits,
+    float32, a yes or no for each word.
+    The network shares the encoder's weights. Layers: the encoder by its name, "detectors".
+    """
+    image = keras.Input(encoder.input_shape[1:], name="image")
+    x = encoder(image)
+    rare = keras.initializers.Constant(-3.0)                 # at first no word is likely
+    if len(x.shape) == 4:
+        x = layers.Conv2D(vocabulary, 1, bias_initializer=rare, name="detectors")(x)
+        x = layers.GlobalMaxPooling2D(dtype="float32", name="said")(x)
+    else:
+        x = layers.Dense(vocabulary, bias_initializer=rare, dtype="float32", name="detectors")(x)
+    words = keras.Input((None,), dtype="int32", name="words")
+    return keras.Model({"image": image, "words": words}, x, name=f"word_detector_{encoder.name}")
 
 
 def pooled(x, grid, pooling, name):

@@ -156,6 +156,7 @@ def recurrent_layer(cell, units, *, name, bidirectional=False, return_sequences=
     """One Keras layer of a cell in CELLS; lstm and gru meet the conditions of cuDNN unless recurrent_dropout.
 
     (B, T, F) -> (B, units), or (B, T, units) of return_sequences; with two directions twice the units.
+    memory: steps, or a ChronoBias.
     """
     options = {"units": units, "return_sequences": return_sequences, "stateful": stateful,
                "recurrent_dropout": recurrent_dropout, "name": f"{name}_forward" if bidirectional else name}
@@ -166,7 +167,7 @@ def recurrent_layer(cell, units, *, name, bidirectional=False, return_sequences=
     else:
         kinds = {"rnn": layers.SimpleRNN, "lstm": HoistedLSTM if hoisted else layers.LSTM, "gru": layers.GRU}
         if memory is not None:
-            options["bias_initializer"] = ChronoBias(memory)
+            options["bias_initializer"] = memory if isinstance(memory, ChronoBias) else ChronoBias(memory)
             if cell == "lstm":
                 options["unit_forget_bias"] = False           # which would set it to 1
         layer = kinds[cell](**options)

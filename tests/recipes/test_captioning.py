@@ -9,9 +9,23 @@ from PIL import Image
 
 from pipelines import captions
 from recipes.__main__ import main as command
-from recipes.sequences.captioning import NAMED, SMOKE, Config, compiled_model, main, nearest, scores
+from recipes.sequences.captioning import (
+    NAMED,
+    SMOKE,
+    Config,
+    compiled_model,
+    image_encoder,
+    main,
+    nearest,
+    scores,
+    words_said,
+)
 from training import Run
 from tuning import spaces
+
+
+def network(config, data):
+    return compiled_model(config, data, image_encoder(config, data))
 
 
 def test_smoke_learns_and_predict_describes_a_file(smoke_run, drawn, tmp_path, capsys):
@@ -83,24 +97,32 @@ def test_scores_by_hand():
     assert nearest("a cat", ["the dog", "a cat here"]) == "a cat here"
 
 
+def test_words_said_by_hand():
+    logits = np.array([[0.5, -1.0, 2.0, 0.0]], np.float32)
+    found = words_said(np.array([[2, 3, 2]]), logits)         # 0 and 1 are not said
+    p = 1 / (1 + np.exp(-logits[0]))
+    assert found.shape == (1,)
+    assert float(found[0]) == pytest.approx(-np.mean(np.log([1 - p[0], 1 - p[1], p[2], p[3]])), rel=1e-5)
+
+
 def test_paper_is_the_paper_s(tmp_path):
     paper = NAMED["paper"]
     assert (paper.encoder, paper.embedding, paper.units, paper.grids, paper.pooling, paper.hidden) == (
         "googlenet", 512, 512, (1,), "mean", 0)
+    assert (paper.memory, paper.word_epochs, paper.normalised, paper.frozen) == (0, 0, False, True)
     assert (paper.optimizer, paper.beam, paper.least) == ("sgd", 20, 5)
     data = captions.load("shapes", 4, size=32, images=20, least=1)
     with pytest.raises(ValueError, match="an encoder that stays as it is needs weights: a file of them"):
-        compiled_model(paper, data)
-    weights = compiled_model(dataclasses.replace(paper, frozen=False), data)
+        network(paper, data)
+    weights = network(dataclasses.replace(paper, frozen=False), data)
     assert weights.optimizer.momentum == 0 and weights.get_layer("lstm").count_params() == 2_099_200
 
 
 def test_a_frozen_encoder_stays_as_its_weights_have_it(tmp_path):
     data = captions.load("shapes", 4, size=16, images=20, least=1)
     config = dataclasses.replace(Config(), size=16, grids=(2,), units=8, embedding=8, hidden=0)
-    compiled_model(config, data).get_layer("resnet8_cifar").save_weights(tmp_path / "it.weights.h5")
-    model = compiled_model(dataclasses.replace(config, frozen=True, weights=str(tmp_path / "it.weights.h5")),
-                           data)
+    network(config, data).get_layer("resnet8_cifar").save_weights(tmp_path / "it.weights.h5")
+    model = network(dataclasses.replace(config, frozen=True, weights=str(tmp_path / "it.weights.h5")), data)
     encoder = model.get_layer("resnet8_cifar")
     before = encoder.get_weights()
     model.train_on_batch(*data.train.batch(0))
@@ -118,5 +140,5 @@ def test_the_ends_of_the_search_space_build(end):
     config = space.config(ends, Config())
     data = captions.load("shapes", 4, size=16, images=20, least=1)
     inputs, labels = data.train.batch(0)
-    logits = compiled_model(config, data)(inputs)
+    logits = network(config, data)(inputs)
     assert logits.shape == (*labels.shape, len(data.vocabulary)) and np.isfinite(logits).all()
