@@ -52,12 +52,11 @@ def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, grids=(1,), 
                          f"Received: grids={grids!r}, pooling={pooling!r}")
     if not isinstance(hidden, int) or hidden < 0:
         raise ValueError(f"hidden must be an integer of at least 0. Received: hidden={hidden!r}")
+    if memory is not None and memory < 3:
+        raise ValueError(f"memory must be at least 3 steps, or none for Keras's biases. Received: {memory}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1). Received: {dropout}")
-    shape = encoder.output_shape
-    if not isinstance(shape, tuple) or len(shape) not in (2, 4) or shape[-1] is None:
-        raise ValueError("the encoder must give maps (B, h, w, C) or vectors (B, C), as image networks with "
-                         f"include_top=False do. Received: output of shape {shape}")
+    shape = output_shape(encoder)
     image = keras.Input(encoder.input_shape[1:], name="image")
     words = keras.Input((None,), dtype="int32", name="words")
     x = encoder(image)
@@ -101,17 +100,28 @@ def word_detector(encoder, vocabulary):
     Shapes: {"image": as for show_and_tell, "words": the same, but not looked at} -> (B, vocabulary) logits,
     float32, a yes or no for each word.
     The network shares the encoder's weights. Layers: the encoder by its name, "detectors".
+    Raises ValueError for an encoder of neither maps nor vectors.
     """
+    maps = len(output_shape(encoder)) == 4
     image = keras.Input(encoder.input_shape[1:], name="image")
     x = encoder(image)
     rare = keras.initializers.Constant(-3.0)                 # at first no word is likely
-    if len(x.shape) == 4:
+    if maps:
         x = layers.Conv2D(vocabulary, 1, bias_initializer=rare, name="detectors")(x)
         x = layers.GlobalMaxPooling2D(dtype="float32", name="said")(x)
     else:
         x = layers.Dense(vocabulary, bias_initializer=rare, dtype="float32", name="detectors")(x)
     words = keras.Input((None,), dtype="int32", name="words")
     return keras.Model({"image": image, "words": words}, x, name=f"word_detector_{encoder.name}")
+
+
+def output_shape(encoder):
+    """The shape of its maps or vectors. Raises ValueError if it gives neither."""
+    shape = encoder.output_shape
+    if not isinstance(shape, tuple) or len(shape) not in (2, 4) or shape[-1] is None:
+        raise ValueError("the encoder must give maps (B, h, w, C) or vectors (B, C), as image networks with "
+                         f"include_top=False do. Received: output of shape {shape}")
+    return shape
 
 
 def pooled(x, grid, pooling, name):

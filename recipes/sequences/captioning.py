@@ -79,18 +79,30 @@ ENCODERS = {"resnet8": functools.partial(resnet_cifar, depth=8),
             "googlenet": functools.partial(googlenet, batch_norm=True)}
 
 
-def image_encoder(config, data):
+def networks(config, data):
+    """The encoder, and the whole network over it."""
+    if config.word_epochs < 0:
+        raise ValueError(f"word_epochs must be at least 0. Received: {config.word_epochs}")
     if config.frozen and not (config.weights or config.word_epochs):
         raise ValueError("an encoder that stays as it is needs weights: a file of them as --weights FILE, or "
                          "--word-epochs to train it before, or --no-frozen to train it, too")
-    return ENCODERS[config.encoder](data.input_shape, include_top=False, weights=config.weights or None)
+    encoder = ENCODERS[config.encoder](data.input_shape, include_top=False, weights=config.weights or None)
+    return encoder, show_and_tell(
+        encoder, len(data.vocabulary), embedding=config.embedding, units=config.units, grids=config.grids,
+        pooling=config.pooling, hidden=config.hidden, normalised=config.normalised,
+        memory=config.memory or None, dropout=config.dropout, hoisted=config.hoisted)
 
 
-def compiled_detector(config, data, encoder):
-    """The encoder, to learn which words are in the sentence of an image."""
-    model = word_detector(encoder, len(data.vocabulary))
-    model.compile(optimizer(config, config.word_epochs * data.train.batches_per_epoch), words_said)
-    return model
+def learn_words(config, run, data, encoder):
+    """Trains the encoder alone to tell which words are in the sentence of an image."""
+    print("-- the encoder, to learn which words are said", flush=True)
+    with run.scope():
+        detector = word_detector(encoder, len(data.vocabulary))
+        detector.compile(optimizer(config, config.word_epochs * data.train.batches_per_epoch), words_said)
+    history = run.fit(detector, data.train, data.validation, epochs=config.word_epochs)
+    run.save(detector)
+    run.finish({"val_loss": history[-1]["val_loss"]})
+    print("-- the sentences", flush=True)
 
 
 def words_said(sentences, logits):
@@ -99,16 +111,11 @@ def words_said(sentences, logits):
     return keras.losses.binary_crossentropy(said, logits, from_logits=True)
 
 
-def compiled_model(config, data, encoder):
-    encoder.trainable = not config.frozen
-    model = show_and_tell(encoder, len(data.vocabulary), embedding=config.embedding, units=config.units,
-                          grids=config.grids, pooling=config.pooling, hidden=config.hidden,
-                          normalised=config.normalised, memory=config.memory or None,
-                          dropout=config.dropout, hoisted=config.hoisted)
+def compiled(model, config, data):
+    """Compiles for the training of sentences."""
     # -log p of the next word, equation 1: the mean over all words and ends, where the paper has sums.
     model.compile(optimizer(config, config.epochs * data.train.batches_per_epoch),
                   keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=captions.PADDING))
-    return model
 
 
 def optimizer(config, updates):
@@ -131,18 +138,12 @@ def main(config, run):
     data = captions.load(source, config.batch_size, size=config.size, least=config.least, most=config.most,
                          images=config.images, seed=run.seed, skip_unreadable=config.skip_unreadable)
     with run.scope():
-        encoder = image_encoder(config, data)
+        encoder, model = networks(config, data)
     if config.word_epochs:
-        print("-- the encoder, to learn which words are said", flush=True)
-        with run.scope():
-            detector = compiled_detector(config, data, encoder)
-        before = run.child("words", config)
-        history = before.fit(detector, data.train, data.validation, epochs=config.word_epochs)
-        before.save(detector, data.vocabulary.words)
-        before.finish({"val_loss": history[-1]["val_loss"]})
-        print("-- the sentences", flush=True)
+        learn_words(config, run.child("words", config), data, encoder)
+    encoder.trainable = not config.frozen
     with run.scope():
-        model = compiled_model(config, data, encoder)
+        compiled(model, config, data)
     history = run.fit(model, data.train, data.validation, epochs=config.epochs, keep_best="val_loss",
                       mode="min")
     run.save(model, **data.preprocessing(), beam=config.beam, longest=config.longest)

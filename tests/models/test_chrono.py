@@ -16,6 +16,12 @@ def test_biases_of_an_lstm():
     assert np.mean(remembered) == pytest.approx(50, abs=10) and np.std(remembered) > 20
 
 
+def test_the_input_gate_may_stay_open():
+    biases = np.asarray(ChronoBias(100, seed=0, inputs=False)((400,)))
+    assert not biases[:100].any() and not biases[200:].any()
+    np.testing.assert_array_equal(biases[100:200], np.asarray(ChronoBias(100, seed=0)((400,)))[100:200])
+
+
 def test_biases_of_a_gru_are_of_its_inputs():
     of_inputs, of_states = np.asarray(ChronoBias(100, seed=0)((2, 300)))
     assert not of_states.any() and not of_inputs[100:].any()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from soundness import every_weight_gets_a_gradient, saves_and_loads, without_weights
 
-from models import Captioner, googlenet, resnet_cifar, show_and_tell
+from models import Captioner, googlenet, resnet_cifar, show_and_tell, word_detector
 
 START, END, WORDS, SIDE = 2, 3, (4, 5, 6), 8
 
@@ -98,6 +98,45 @@ def test_the_image_is_normalised():
     assert captioner(model, 2).embed.output.shape == (None, 4)
 
 
+def test_what_is_seen_at_the_first_step_lasts():
+    """Of an image some trace is left in the first LSTM's cells after 15 words; Keras's biases lose it."""
+    def trace(memory):
+        keras.utils.set_random_seed(0)
+        encoder = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.AveragePooling2D(2)])
+        model = show_and_tell(encoder, 5, embedding=8, units=32, normalised=True, memory=memory)
+        cell = model.get_layer("lstm").cell
+        cells = [np.zeros((2, 32), np.float32)] * 2
+        for step in range(16):
+            x = np.eye(2, 8, dtype=np.float32) * (step == 0)
+            cells = cell(x, cells)[1]
+        return float(np.mean(np.abs(cells[1][0] - cells[1][1])))
+    assert trace(400) > 20 * trace(None)
+    biases = np.asarray(show_and_tell(resnet_cifar((8, 8, 3), depth=8, include_top=False), 5, embedding=4,
+                                      units=9, memory=50).get_layer("lstm").cell.bias)
+    assert not biases[:9].any() and not biases[18:].any() and (biases[9:18] >= 0).all()
+
+
+def test_words_detected_are_those_of_the_likeliest_place():
+    encoder = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.AveragePooling2D(4)])
+    model = word_detector(encoder, 3)
+    images = np.zeros((2, 8, 8, 1), np.float32)
+    images[0, :4, 4:] = 2
+    kernel = np.array([1.0, -1.0, 0.5], np.float32).reshape(1, 1, 1, 3)
+    model.get_layer("detectors").set_weights([kernel, np.array([-3.0, 0.0, 1.0], np.float32)])
+    found = model({"image": images, "words": np.zeros((2, 4), np.int32)})
+    np.testing.assert_allclose(found, [[-1, 0, 2], [-3, 0, 1]])
+    other = model({"image": images, "words": np.ones((2, 4), np.int32)})
+    np.testing.assert_array_equal(found, other)
+    flat = word_detector(keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten()]), 3)
+    assert flat.output_shape == (None, 3)
+
+
+def test_a_word_detector_is_sound(tmp_path):
+    model = word_detector(resnet_cifar((SIDE, SIDE, 3), depth=8, include_top=False), 7)
+    every_weight_gets_a_gradient(model, inputs())
+    saves_and_loads(model, inputs(), tmp_path)
+
+
 def test_a_word_is_told_from_the_image_and_those_before(network):
     batch = inputs()
     before, changed = np.asarray(network(batch)), batch["words"].copy()
@@ -122,8 +161,9 @@ def test_where_things_are_is_told_by_fields_of_the_image():
                                [[1, 1, 0, 0, 0], [1, 0, 0, 0, 1]])
 
 
-@pytest.mark.parametrize("options", [{}, {"hoisted": True, "dropout": 0.3, "grids": (1, 2), "pooling": "max",
-                                          "hidden": 5}])
+@pytest.mark.parametrize("options", [
+    {}, {"normalised": True, "memory": 30},
+    {"hoisted": True, "dropout": 0.3, "grids": (1, 2), "pooling": "max", "hidden": 5}])
 def test_sound(options, tmp_path):
     model = show_and_tell(resnet_cifar((SIDE, SIDE, 3), depth=8, include_top=False), 7, embedding=6, units=9,
                           **options)
@@ -189,12 +229,14 @@ def test_bad_arguments_are_told(network):
     assert show_and_tell(encoder, 7).output_shape == (None, None, 7)
     for arguments, message in (({"grids": (2,)}, "must be known: NonexNone"), ({"units": 0}, "units=0"),
                                ({"grids": ()}, r"grids=\(\)"), ({"pooling": "sum"}, "one of mean, max"),
-                               ({"hidden": -1}, "hidden=-1"),
+                               ({"hidden": -1}, "hidden=-1"), ({"memory": 2}, "at least 3 steps"),
                                ({"dropout": 1.0}, r"dropout must be in \[0, 1\)")):
         with pytest.raises(ValueError, match=message):
             show_and_tell(encoder, 7, **arguments)
     with pytest.raises(ValueError, match="include_top=False do. Received: output of shape"):
         show_and_tell(keras.Sequential([keras.Input((8, 3)), keras.layers.Dense(2)]), 7)
+    with pytest.raises(ValueError, match="include_top=False do. Received: output of shape"):
+        word_detector(keras.Sequential([keras.Input((8, 3)), keras.layers.Dense(2)]), 7)
     for arguments, message in (({"width": 0}, "width=0"), ({"end": 7}, r"symbols must be in \[0, 7\)"),
                                ({"end": 0}, "which stands behind it"), ({"silent": (9,)}, r"silent=\(9,\)")):
         with pytest.raises(ValueError, match=message):

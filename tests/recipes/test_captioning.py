@@ -13,10 +13,10 @@ from recipes.sequences.captioning import (
     NAMED,
     SMOKE,
     Config,
-    compiled_model,
-    image_encoder,
+    compiled,
     main,
     nearest,
+    networks,
     scores,
     words_said,
 )
@@ -25,13 +25,16 @@ from tuning import spaces
 
 
 def network(config, data):
-    return compiled_model(config, data, image_encoder(config, data))
+    encoder, model = networks(config, data)
+    encoder.trainable = not config.frozen
+    compiled(model, config, data)
+    return model
 
 
 def test_smoke_learns_and_predict_describes_a_file(smoke_run, drawn, tmp_path, capsys):
     folder, metrics = smoke_run("captioning")
     # Without a look at the image, 8.4 nats for 9.1 words and ends: the choice of sizes, colours and kinds.
-    assert max(metrics["val_loss"], metrics["test_loss"]) < 0.83
+    assert max(metrics["val_loss"], metrics["test_loss"]) < 0.65
     assert min(metrics["val_bleu1"], metrics["test_greedy_bleu1"]) > 0.5
     assert all(metrics[f"test_{search}bleu{order}"] >= metrics[f"test_{search}bleu{order + 1}"]
                for search in ("", "greedy_") for order in (1, 2, 3))
