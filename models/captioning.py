@@ -32,8 +32,7 @@ def show_and_tell(encoder, vocabulary, *, embedding=512, units=512, grids=(1,), 
     grids, pooling: for each number n the maps are pooled over n x n fields of the image, by "mean" or "max",
     and all results stand side by side: a spatial pyramid (He et al. 2014, arXiv:1406.4729, section 2.2).
     (1,) and "mean" are the paper's CNN; that tells little of where things are.
-    hidden: relu units, batch-normalised, between features and embedding. 0 is none, as in the paper, whose
-    CNN was trained on ImageNet before; one that begins at random learns several times as fast with them.
+    hidden: relu units, batch-normalised, between features and embedding; 0 is none, as in the paper.
     normalised: batch normalisation of the image's embedding, so that no unit of the LSTM is saturated by it,
     and words that begin as large, N(0, 1) where Keras's embeddings are within .05.
     memory: steps that the LSTM remembers at first (Tallec and Ollivier 2018: the forget gate's biases are

@@ -11,7 +11,7 @@ def sample(hp, base=Config()):
     return dataclasses.replace(
         base,
         pooling=hp.Choice("pooling", ["mean", "max"], default=base.pooling),
-        hidden=hp.Choice("hidden", [128, 256, 512, 1024], default=base.hidden),
+        hidden=hp.Choice("hidden", [0, 128, 256, 512, 1024], default=base.hidden),
         embedding=hp.Choice("embedding", [128, 256, 512], default=base.embedding),
         units=hp.Choice("units", [128, 256, 512], default=base.units),
         dropout=hp.Float("dropout", 0.0, 0.5, step=0.1, default=base.dropout),
