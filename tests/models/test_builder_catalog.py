@@ -1,4 +1,5 @@
 """The catalogue: every builder is in it, with its true numbers, and it prints without Keras."""
+import ast
 import inspect
 import re
 import subprocess
@@ -16,7 +17,7 @@ NO_BUILDERS = {"catalog", "complexity", "decode_predictions", "features", "mccul
                "preprocess", "scaled_tanh", "set_whitening", "weighted", "vgg",      # vgg: as vgg11 to vgg19
                "beam_search", "greedy", "continuation", "streaming",
                "bag_of_words", "fasttext",      # no size of input to count with
-               "show_and_tell"}      # its encoder is one of these builders
+               "show_and_tell", "word_detector"}      # their encoder is one of these builders
 QUICK = ["lenet1", "lenet5", "modern_lenet5", "mlp 784-30-10", "nielsen_convnet", "resnet_cifar depth 20",
          "alexnet_owt", "vgg16", "airbench94", "threshold_perceptron 2-2-1", "resnet18 v2"]
 
@@ -28,6 +29,13 @@ def test_every_builder_is_there():
         assert getattr(models, network.builder).__module__ == f"models.{network.module}"
     names = [network.name for network in catalog()]
     assert len(names) == len(set(names))
+
+
+def test_editors_see_every_builder():
+    stub = ast.parse((ROOT / "models" / "__init__.pyi").read_text())
+    seen = {node.module.removeprefix("models."): tuple(alias.asname for alias in node.names)
+            for node in stub.body if isinstance(node, ast.ImportFrom)}
+    assert seen == models.BUILDERS
 
 
 def stored_numbers_are_measured(name):
