@@ -3,7 +3,7 @@
 Source     Maas et al. 2011, Learning word vectors for sentiment analysis (data); Joulin et al. 2016,
            Bag of tricks for efficient text classification (fastText); the Keras examples imdb_fasttext
            and bidirectional_lstm_imdb (figures).
-Run        python -m recipes run lstm_imdb       (seven minutes of one core; --data sentences needs no download)
+Run        python -m recipes run lstm_imdb       (seven minutes; --data sentences needs no download)
            python -m recipes run lstm_imdb --config fasttext-pairs    (or bag-of-words, fasttext: minutes)
 Published  88.13 (fasttext), 90.56 % (fasttext-pairs), 84.28 % (keras-io: of two epochs, the better one)
            of the test reviews, each the best of several epochs on these same reviews.
