@@ -18,8 +18,8 @@ Departs    The default is a generated world of coloured shapes, whose right sent
 
 What one sees once has to last: with three shapes in an image, after 1,000 updates over an encoder that knew
 the words, validation stood at .440 nats per word with the first weights that Keras gives; .398 with words as
-large as the image; .350 with forget gates that remember 40 steps as well, .332 with 400; .318 without a hidden
-layer between image and LSTM (explored by hand, one seed each, no stored run). Which of the right sentences is
+large as the image; .350 with forget gates that remember 40 steps as well, .332 with 400; .318 without hidden
+units between image and LSTM (explored by hand, one seed each, no stored run). Which of the right sentences is
 drawn leaves .063 open.
 
 BLEU is sacrebleu's, the yardstick of machine translation: n-grams of all sentences together, without
