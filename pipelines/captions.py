@@ -228,8 +228,9 @@ def load(name="shapes", batch_size=32, *, size=48, least=5, most=3, images=20_00
 
 
 def of_shapes(batch_size, size, least, most, images, seed):
-    """The generated world; validation and test are a twentieth and a tenth as large."""
-    made = shapes.worlds(images, max(images // 20, 1), max(images // 10, 1), side=size, most=most)
+    """The generated world; to validate, a twentieth as many, at most 1,000; to test, twice that."""
+    validation = min(max(images // 20, 1), 1_000)
+    made = shapes.worlds(images, validation, 2 * validation, side=size, most=most)
     vocabulary = Vocabulary.of([sentence for sentences in made["training"].sentences
                                 for sentence in sentences], least)
     standardized = Standardized(0.5, 0.25)

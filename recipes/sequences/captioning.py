@@ -43,14 +43,14 @@ from training import launch
 @dataclasses.dataclass(frozen=True)
 class Config:
     data: str = "shapes"         # generated; or a folder of Flickr8k or COCO, or flickr8k, coco in --data-dir
-    images: int = 40_000         # of shapes, for training
+    images: int = 120_000        # of shapes, for training
     most: int = 2                # shapes in an image: at least one, at most three
     size: int = 32               # pixels, height and width
     least: int = 5               # times that a word occurs in the training sentences, else it is unknown
     skip_unreadable: bool = False        # leave out images that are missing or damaged, instead of ending
     encoder: Literal["resnet8", "resnet20", "resnet50", "googlenet"] = "resnet8"
     weights: str = ""            # a file for the encoder, as of torchvision; none: it begins at random
-    word_epochs: int = 2         # of the encoder alone, before: which words are said of an image; 0: none
+    word_epochs: int = 1         # of the encoder alone, before: which words are said of an image; 0: none
     frozen: bool = False         # then leave the encoder as it is
     grids: tuple[int, ...] = (1, 2, 4, 8)    # its maps are pooled over so many rows and columns of fields
     pooling: Literal["mean", "max"] = "max"
@@ -64,7 +64,7 @@ class Config:
     optimizer: Literal["adam", "sgd"] = "adam"       # adam's falls to zero along a cosine, sgd's is fixed
     learning_rate: float = 2e-3
     clip: float = 5.0            # largest norm of all gradients together
-    epochs: int = 12             # over all images, each with one of its sentences
+    epochs: int = 5              # over all images, each with one of its sentences
     batch_size: int = 32         # over all devices
     beam: int = 5                # sentences kept at each step of the search
     longest: int = 20            # words of a sentence that is written
