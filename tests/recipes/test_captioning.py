@@ -137,10 +137,11 @@ def test_a_frozen_encoder_stays_as_its_weights_have_it(tmp_path):
 @pytest.mark.parametrize("end", [0, -1])
 def test_the_ends_of_the_search_space_build(end):
     space, ends = spaces.load("captioning"), keras_tuner.HyperParameters()
-    space.sample(ends, Config())
+    base = dataclasses.replace(Config(), size=16, grids=(1, 4))
+    space.sample(ends, base)
     ends.values = {one.name: list(one.values)[end] if hasattr(one, "values")
                    else (one.min_value, one.max_value)[end] for one in ends.space}
-    config = space.config(ends, Config())
+    config = space.config(ends, base)
     data = captions.load("shapes", 4, size=16, images=20, least=1)
     inputs, labels = data.train.batch(0)
     logits = network(config, data)(inputs)
