@@ -47,7 +47,7 @@ def lenet1(input_shape=(28, 28, 1), num_classes=10):
     return keras.Sequential([
         keras.Input(input_shape, name="image"), *stage(1, input_shape, (tuple(range(input_shape[2])),) * 4),
         *stage(2, after_stage(input_shape, 4), H3_READS), layers.Flatten(name="features"),
-        dense(num_classes, math.prod(after_stage(after_stage(input_shape, 4), 12)), "logits"),
+        dense(num_classes, math.prod(after_stage(after_stage(input_shape, 4), 12)), None, "logits"),
     ], name="lenet1")
 
 
@@ -76,10 +76,9 @@ def lenet5(input_shape=(32, 32, 1), num_classes=10, *, output="codes"):
     return keras.Sequential([
         keras.Input(input_shape, name="image"), *stage(1, input_shape, (tuple(range(input_shape[2])),) * 6),
         *stage(2, after_stage(input_shape, 6), C3_READS),
-        layers.Flatten(name="features"),
-        dense(120, math.prod(last), "c5_dense"), layers.Activation(scaled_tanh, name="c5"),
-        dense(84, 120, "f6_dense"), layers.Activation(scaled_tanh, name="f6"),
-        Codes(name="logits") if output == "codes" else dense(num_classes, 84, "logits"),
+        layers.Flatten(name="features"), dense(120, math.prod(last), scaled_tanh, "c5"),
+        dense(84, 120, scaled_tanh, "f6"),
+        Codes(name="logits") if output == "codes" else dense(num_classes, 84, None, "logits"),
     ], name="lenet5")
 
 
@@ -124,9 +123,9 @@ def lecun_uniform(fan_in):
     return initializers.RandomUniform(-2.4 / fan_in, 2.4 / fan_in)
 
 
-def dense(units, fan_in, name):
+def dense(units, fan_in, activation, name):
     """A Dense layer (B, fan_in) -> (B, units) whose weights and biases are both drawn by lecun_uniform."""
-    return layers.Dense(units, kernel_initializer=lecun_uniform(fan_in),
+    return layers.Dense(units, activation, kernel_initializer=lecun_uniform(fan_in),
                         bias_initializer=lecun_uniform(fan_in), name=name)
 
 

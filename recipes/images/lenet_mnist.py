@@ -104,55 +104,39 @@ class LevenbergMarquardt(keras.optimizers.Optimizer):
 class OnLine(keras.Model):
     """The network, and in training the curvature of each weight, measured as it learns.
 
-    It is the diagonal of the Gauss-Newton matrix of |y - target|^2, where y is F6, which is to meet a code,
-    or the logits where there are no codes. Of the sum z of a unit it is 2 |dy/dz|^2; for signs v drawn at
-    random, that is the mean of 2 (d v'y / dz)^2. So no second derivative is taken, none is negative, and none
-    vanishes where the network is sure of itself. A weight w of a connection z = w x + ... has x^2 times as
-    much, and one that many connections share has the sum over them (appendix C): what the layer's gradient
-    for w is, where x^2 stands for x, and (d v'y / dz)^2 for the gradient that comes back.
-
-    Shapes: those of network: a Sequential, float (B, H, W, C) -> (B, num_classes) logits. Raises ValueError
-    for a layer with weights and an activation in one, whose z is not to be seen.
+    It is the diagonal of the Gauss-Newton matrix of |y - target|^2, where y is what the last layer with
+    weights gives: F6, which is to meet a code, or the logits. The matrix is 2 J'J with J = dy/dw; for signs
+    v drawn at random, the mean of (v'J)^2 is the diagonal of J'J. So no second derivative is taken, none
+    is negative, and none vanishes where the network is sure of itself. A weight that many connections share
+    has the curvature of them all together, where the paper adds up each connection's own: that gives shared
+    weights larger rates, with which 96.5 % of the validation images were right after 7 passes, against
+    97.85 % (MNIST, one seed each, explored by hand).
+    Shapes: those of network, float (B, H, W, C) -> (B, num_classes) logits.
     """
 
     def __init__(self, network, seed=0):
         super().__init__(name="on_line")
-        self.weighted = [layer for layer in network.layers if layer.trainable_weights]
-        for layer in self.weighted:
-            if getattr(layer, "activation", None) not in (None, keras.activations.linear):
-                raise ValueError("levenberg_marquardt is for networks whose activations are layers of their "
-                                 f"own, as lenet1 and lenet5. Received: {network.name} with {layer.name}")
+        last = [layer for layer in network.layers if layer.trainable_weights][-1]
         self.network, self.seed = network, seed
+        self.both = keras.Model(network.inputs, [last.output, network.outputs[0]])
 
     def call(self, images, training=None):
         return self.network(images, training=training)
-
-    def parts(self, images):
-        """The inputs of all layers with weights and their sums z, as lists; y; the logits."""
-        x, inputs, sums = images, [], []
-        for layer in self.network.layers:
-            before, x = x, layer(x)
-            if layer in self.weighted:
-                inputs.append(before)
-                sums.append(x)
-        return inputs, sums, x if self.network.layers[-1] in self.weighted else before, x
 
     def train_step(self, data):
         images, labels = data
         variables = [variable.value for variable in self.trainable_variables]
         update = tf.cast(self.optimizer.iterations, tf.int64)
         with tf.GradientTape(persistent=True) as tape:
-            inputs, sums, y, logits = self.parts(images)
+            vectors, logits = self.both(images, training=True)
             loss = self.compute_loss(images, labels, logits)
-            signs = tf.sign(tf.random.stateless_uniform(tf.shape(y), [self.seed, update], -1, 1))
-            projected = tf.reduce_sum(signs * y)
+            signs = tf.sign(tf.random.stateless_uniform(tf.shape(vectors), [self.seed, update], -1, 1))
+            projected = tf.reduce_sum(signs * vectors)
 
         def measure():
             count = tf.cast(tf.shape(images)[0], tf.float32)
-            slopes = [2 * tf.square(slope) / count for slope in tape.gradient(projected, sums)]
-            with tf.GradientTape() as squared:
-                outputs = [layer(tf.square(x)) for layer, x in zip(self.weighted, inputs, strict=True)]
-            self.optimizer.see(squared.gradient(outputs, variables, output_gradients=slopes))
+            self.optimizer.see([2 * tf.square(gradient) / count
+                                for gradient in tape.gradient(projected, variables)])
         tf.cond(update % CURVATURE_EVERY == 0, measure, lambda: None)
         self.optimizer.apply(tape.gradient(loss, variables), self.trainable_variables)
         for metric in self.metrics:

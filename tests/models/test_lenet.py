@@ -136,7 +136,7 @@ def test_scaled_tanh_keeps_plus_and_minus_one():
 
 
 def test_first_weights_are_lecuns():
-    for layer, fan_in in (("c5_dense", 400), ("f6_dense", 120)):
+    for layer, fan_in in (("c5", 400), ("f6", 120)):
         kernel = models.lenet5().get_layer(layer).kernel.numpy()
         assert 0.98 * 2.4 / fan_in < np.abs(kernel).max() <= 2.4 / fan_in
         assert kernel.std() == pytest.approx(2.4 / fan_in / np.sqrt(3), rel=0.02)

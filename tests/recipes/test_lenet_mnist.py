@@ -73,8 +73,7 @@ def test_update_divides_by_the_curvature():
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_curvature_is_the_diagonal_of_the_gauss_newton_matrix(outputs):
     """Of a network that does not move, on one image, by hand. Signs matter to its first layer only."""
-    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, use_bias=False),
-                                keras.layers.Activation("tanh"),
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2, "tanh", use_bias=False),
                                 keras.layers.Dense(outputs, use_bias=False)])
     first = np.array([[0.3, -0.2], [0.1, 0.4]], np.float32)
     second = np.array([[1.0, -2.0, 0.5], [0.3, 0.2, -1.0]], np.float32)[:, :outputs]
@@ -92,31 +91,6 @@ def test_curvature_is_the_diagonal_of_the_gauss_newton_matrix(outputs):
         np.testing.assert_allclose(model.optimizer.curvatures[0],
                                    2 * np.outer(image, back) ** 2, rtol=1e-3)
     np.testing.assert_array_equal(network.get_weights()[0], first)
-
-
-def test_curvature_of_a_shared_weight_is_the_sum_over_its_connections():
-    """A convolution read by a square: each place its own x and slope, squared before they are added."""
-    network = keras.Sequential([keras.Input((4, 1)), keras.layers.Conv1D(1, 2),
-                                keras.layers.Activation("tanh"), keras.layers.Flatten(),
-                                keras.layers.Dense(1, use_bias=False)])
-    kernel, bias, reader = np.array([0.4, -0.3]), 0.1, np.array([1.0, -2.0, 0.5])
-    network.set_weights([kernel.reshape(2, 1, 1), np.array([bias]), reader.reshape(3, 1)])
-    model = OnLine(network)
-    model.compile(LevenbergMarquardt(0.0, 0.02), keras.losses.MeanSquaredError(), steps_per_execution=100)
-    model.optimizer.build(model.trainable_variables)
-    x = np.array([1.0, -2.0, 0.5, 3.0], np.float32)
-    model.fit(np.tile(x[:, None], (2_000, 1, 1)), np.zeros(2_000), batch_size=1, verbose=0)
-    windows = np.stack([x[:-1], x[1:]])                                              # (2, 3 places)
-    slopes = 2 * (reader * (1 - np.tanh(kernel @ windows + bias) ** 2)) ** 2
-    found = model.optimizer.curvatures
-    np.testing.assert_allclose(np.ravel(found[0]), windows ** 2 @ slopes, rtol=1e-3)
-    np.testing.assert_allclose(found[1], [slopes.sum()], rtol=1e-3)
-
-
-def test_activations_inside_weighted_layers_are_refused():
-    data = mnist.load("digits", 10)
-    with pytest.raises(ValueError, match="activations are layers of their own, as lenet1 and lenet5"):
-        compiled_model(dataclasses.replace(ONLINE, network="modern"), data)
 
 
 def test_resumed_within_an_epoch_ends_as_if_it_had_not_been_stopped(tmp_path):
