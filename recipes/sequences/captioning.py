@@ -2,7 +2,7 @@
 
 Source     Vinyals, Toshev, Bengio and Erhan 2015, Show and Tell: A neural image caption generator,
            arXiv:1411.4555.
-Run        python -m recipes run captioning      (--smoke: seconds; neither needs a download)
+Run        python -m recipes run captioning      (25 minutes; --smoke: seconds; neither needs a download)
            python -m recipes run captioning --config paper --data COCO_FOLDER --weights GOOGLENET.safetensors
            python -m recipes predict RUN_DIR photograph.jpg
 Published  27.7 (paper: BLEU-4 on COCO, beam of 20). On Flickr8k the paper has BLEU-1 63.
