@@ -57,7 +57,7 @@ class Config:
     hidden: int = 0              # relu units between the fields and the LSTM's input; 0: none
     embedding: int = 256         # numbers per word, and per image
     normalised: bool = True      # the image's, as a batch
-    memory: int = 400            # steps that the LSTM remembers at first; 0: by Keras's biases, two or three
+    memory: int = 400            # steps that the LSTM remembers at first; 0: by Keras's biases, about three
     units: int = 256             # of the LSTM
     dropout: float = 0.0         # probability, on the inputs and outputs of the LSTM
     hoisted: bool = True         # HoistedLSTM, which is quicker on CPUs
