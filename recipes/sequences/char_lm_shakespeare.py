@@ -35,7 +35,7 @@ class Config:
     batch_size: int = 64         # rows of text that are read side by side
     learning_rate: float = 0.003           # of Adam, falling to zero along a cosine
     clip: float = 1.0            # largest norm of all gradients together
-    epochs: int = 25
+    epochs: int = 22
     hoisted: bool = True         # of lstm: HoistedLSTM, which is quicker on CPUs
     sampled: int = 400           # characters to write at the end
 
