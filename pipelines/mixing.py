@@ -125,6 +125,7 @@ def interval(centre, side, size):
 
 
 def check(kind):
+    """Raises ValueError if a mixing's alpha, probability or number of classes is out of range."""
     if not (kind.alpha > 0 and 0 <= kind.probability <= 1 and kind.classes >= 2):
         raise ValueError("mixing needs at least 2 classes, an alpha above 0 and a probability in [0, 1]. "
                          f"Received: {kind}")

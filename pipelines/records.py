@@ -66,6 +66,7 @@ def scanned(path):
 
 
 def sizes(files):
+    """Bytes of each file: int64 (N,)."""
     return np.array([Path(path).stat().st_size for path in files])
 
 

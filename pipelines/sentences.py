@@ -36,6 +36,7 @@ def clause(generator, label):
 
 
 def choice(generator, values):
+    """One of the values. Generator.choice would make an array of them, and its strings, first."""
     return values[generator.integers(len(values))]
 
 

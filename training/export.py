@@ -102,18 +102,21 @@ def quiet_converter():
 
 
 def run_saved_model(path, inputs):
+    """The outputs of an exported SavedModel for an array (B, ...), by TensorFlow alone."""
     import tensorflow as tf
     loaded = tf.saved_model.load(path)               # its variables live as long as it does
     return loaded.serve(inputs)
 
 
 def run_onnx(path, inputs):
+    """The outputs of an exported ONNX file for an array (B, ...), by ONNX Runtime on the CPU."""
     import onnxruntime
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: inputs})[0]
 
 
 def run_litert(path, inputs):
+    """The outputs of an exported LiteRT file for an array (B, ...), any B, by its interpreter."""
     from ai_edge_litert.interpreter import Interpreter
     interpreter = Interpreter(model_path=path)
     source, target = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]

@@ -10,10 +10,11 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 WIDTH = 6.4                      # inches; 12 pt stay readable when a phone shows it 3 inches wide
 FONT = 12                        # points
-MANY_CLASSES = 20                # from here on a confusion matrix is drawnlarger than a page is wide
+MANY_CLASSES = 20                # from here on a confusion matrix is drawn larger than a page is wide
 
 
 def save(figure, path):
+    """Writes a figure, 144 dots per inch on white; the format is by the name's ending."""
     figure.savefig(path, dpi=144, facecolor="white")
 
 
@@ -55,6 +56,7 @@ def learning_curve(x_name, x, panels, best=None):
 
 
 def fullest_legend(axes):
+    """(handles, labels) of the panel that has the most of them."""
     return max((panel.get_legend_handles_labels() for panel in axes), key=lambda pair: len(pair[1]))
 
 
@@ -99,6 +101,7 @@ def confusion_matrix(counts, class_names):
 
 
 def shortened(text, length):
+    """Text of at most length characters, of which the last is an ellipsis where some were cut."""
     return text if len(text) <= length else text[:length - 1] + "…"
 
 

@@ -46,6 +46,7 @@ def remove_parts(folder):
 
 
 def write_json(path, value):
+    """Writes a value as JSON: the whole file or, where that fails, the old one stays."""
     with replacing(path) as part:
         part.write_text(json.dumps(value, indent=1) + "\n")
 

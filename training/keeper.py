@@ -160,6 +160,7 @@ def state_of_callback(callback):
 
 
 def give_state(callback, state):
+    """Puts back what a callback knew: the inverse of state_of_callback."""
     if hasattr(callback, "set_state"):
         callback.set_state(state)
     else:

@@ -7,7 +7,6 @@ chief's (worker 0's) output; of the others only what they write to stderr, with 
 import argparse
 import contextlib
 import ctypes
-import ipaddress
 import json
 import os
 import select
@@ -19,6 +18,7 @@ import threading
 import time
 from pathlib import Path
 
+from training.addresses import is_loopback
 from training.command_line import fail
 
 # With one of these statuses all is done, would fail again (2, and 3: a loss that is not finite), or was
@@ -232,13 +232,8 @@ def free_ports(count):
         return [one.getsockname()[1] for one in opened]
 
 
-def is_loopback(host):
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
-
-
 def ending(status):
+    """How a process ended, in words, from its exit status as subprocess gives it."""
     return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
 

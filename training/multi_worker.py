@@ -7,7 +7,6 @@ import dataclasses
 import faulthandler
 import functools
 import inspect
-import ipaddress
 import json
 import os
 import re
@@ -20,6 +19,8 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
+
+from training.addresses import host_of, is_loopback, port_of
 
 TESTED_KERAS = "3.15"
 UPSTREAM = "https://github.com/keras-team/keras/issues/20585"
@@ -98,7 +99,7 @@ def cluster():
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():         # TensorFlow has put its own in SIGTERM's place
                 signal.signal(number, handler)
-    if all(map(is_loopback, addresses)):
+    if all(is_loopback(host_of(address)) for address in addresses):
         close_other_interfaces(port_of(addresses[index]))
     return Cluster(strategy, tuple(addresses), index)
 
@@ -194,21 +195,6 @@ def from_slurm(environment):
     return addresses, index
 
 
-def host_of(address):
-    return address.rpartition(":")[0].strip("[]")
-
-
-def port_of(address):
-    return int(address.rpartition(":")[2])
-
-
-def is_loopback(address):
-    host = host_of(address)
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"
-
-
 # Meeting before TensorFlow starts
 
 def meet(addresses, index):
@@ -231,7 +217,7 @@ def listener(addresses, index):
     """A socket that listens on this worker's port. Raises PortInUse if it is in use."""
     host, port = host_of(addresses[index]), port_of(addresses[index])
     try:
-        if all(map(is_loopback, addresses)):
+        if all(is_loopback(host_of(address)) for address in addresses):
             return socket.create_server((host, port),
                                         family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         if socket.has_dualstack_ipv6():

@@ -157,6 +157,7 @@ def converted(image, mode, path):
 
 
 def described(image):
+    """Size and kind of a Pillow image in words, for messages: 28x28 grey."""
     kinds = {"1": "black and white", "L": "grey", "RGB": "RGB", "RGBA": "RGBA (transparent)", "CMYK": "CMYK",
              "P": "palette", "LA": "grey, transparent", "F": "floating-point"}
     kind = "16-bit grey" if image.mode in SIXTEEN_BIT else kinds.get(image.mode, image.mode)
