@@ -2,7 +2,7 @@
 
 Source     Karpathy 2015, The unreasonable effectiveness of recurrent neural networks, and char-rnn; Zaremba,
            Sutskever and Vinyals 2014, Recurrent neural network regularization, arXiv:1409.2329.
-Run        python -m recipes run char_lm_shakespeare --precision mixed_bfloat16      (45 minutes)
+Run        python -m recipes run char_lm_shakespeare --precision mixed_bfloat16      (40 minutes)
            python -m recipes run char_lm_shakespeare --data my.txt     (or sentences: no download)
 Published  1.4697 nats per character (nanoGPT's transformer, on a GPU), 1.88 (nanoGPT's CPU setting), both
            on the last tenth of the text.
@@ -12,6 +12,10 @@ Departs    An LSTM; TFDS's split of the text, whose first nine tenths are for tr
 Batch i + 1 goes on where batch i ended, row by row, and so does the network's state. Gradients end at the
 batch (truncated backpropagation through time), what is remembered does not. The loss is -ln p per character,
 in nats; divided by ln 2 it is in bits.
+
+An evaluation begins with nothing remembered, as training does but once, and in 64 rows at a time: in the
+recorded run each row's first 62 characters of 868 cost 1.64 nats in validation and 2.23 in the test, all after
+them 1.40 and 1.56. So validation goes up and down by .1 from epoch to epoch, and with it which epoch is best.
 """
 import dataclasses
 import math
