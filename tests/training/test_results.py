@@ -139,3 +139,21 @@ def test_everything_recorded_belongs_to_a_recipe_and_names_no_folder_of_a_machin
             assert len(entry["runs"]) == len(entry["seeds"]) == len(set(entry["seeds"]))
             for summary in entry["metrics"].values():
                 assert results.summary(summary["values"]) == summary
+
+
+def test_a_recorded_row_names_every_field_that_is_not_as_in_its_configuration():
+    compared = 0
+    for path in results.FOLDER.glob("*.json"):
+        card = cards()[path.stem]
+        for entry in results.read(path.stem):
+            if entry["name"] and entry["name"] not in card.named:           # made by a loop, not readable
+                continue
+            present = json.loads(json.dumps({**card.baseline(entry["name"]), **entry["changed"]}))
+            paths = [name for name, value in entry["config"].items()
+                     if value == "(path)" or (isinstance(value, int) and isinstance(present.get(name), list))]
+            other = [name for name, value in entry["config"].items()
+                     if name not in paths and present.get(name, value) != value]
+            assert not other, (f"{path.stem} {entry['name']}: {other} was measured with other values than the "
+                               "configuration has now: measure it anew, or put them into 'changed'")
+            compared += 1
+    assert compared > 20
