@@ -13,6 +13,11 @@ def port_of(address):
     return int(address.rpartition(":")[2])
 
 
+def all_loopback(addresses):
+    """Whether all workers are on this machine, out of reach of any other."""
+    return all(is_loopback(host_of(address)) for address in addresses)
+
+
 def is_loopback(host):
     """Whether no other machine can reach this host: 127.0.0.0/8, ::1 or localhost."""
     with contextlib.suppress(ValueError):

@@ -22,6 +22,7 @@ def export(source, format, output=""):
     """Writes a model.keras, or that of a run folder, as saved_model, onnx or litert.
 
     -> (path, largest absolute difference of the outputs on one random batch; see example_inputs).
+    What was trained in mixed precision computes in float32 there, as its weights are stored.
     A network that carries states begins with zeros, and goes on from call to call; only saved_model holds it.
     Raises FileExistsError rather than overwrite, ImportError naming what to install, and
     ValueError if the exported model gives something else than the Keras model; nothing is
@@ -41,7 +42,7 @@ def export(source, format, output=""):
         raise FileExistsError(f"{output} exists already. Name another --output, or remove it first.")
     if not output.parent.is_dir():
         raise FileNotFoundError(f"--output: there is no folder {output.parent}")
-    model = load_network(source)
+    model = in_float32(load_network(source))
     if not isinstance(model.input_shape, tuple):
         raise ValueError(f"{source} has several inputs, which cannot be checked here. "
                          "Use Keras's own model.export.")
@@ -72,6 +73,14 @@ def export(source, format, output=""):
             shutil.rmtree(part)
         part.unlink(missing_ok=True)
     return output, gap
+
+
+def in_float32(model):
+    """The network itself, all of whose layers compute in float32 from now on, whatever the training did."""
+    for layer in model._flatten_layers():
+        if layer.dtype_policy.compute_dtype != layer.dtype_policy.variable_dtype:           # mixed precision
+            layer.dtype_policy = "float32"
+    return model
 
 
 def example_inputs(model, steps=8):

@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training.addresses import host_of, is_loopback, port_of
+from training.addresses import all_loopback, host_of, port_of
 
 TESTED_KERAS = "3.15"
 UPSTREAM = "https://github.com/keras-team/keras/issues/20585"
@@ -99,7 +99,7 @@ def cluster():
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():         # TensorFlow has put its own in SIGTERM's place
                 signal.signal(number, handler)
-    if all(is_loopback(host_of(address)) for address in addresses):
+    if all_loopback(addresses):
         close_other_interfaces(port_of(addresses[index]))
     return Cluster(strategy, tuple(addresses), index)
 
@@ -125,6 +125,7 @@ def joined_strategy(addresses, index):
 
 
 def tf_context():
+    """TensorFlow's context of eager execution."""
     from tensorflow.python.eager import context  # not public, and the only door to these settings
     return context.context()
 
@@ -217,7 +218,7 @@ def listener(addresses, index):
     """A socket that listens on this worker's port. Raises PortInUse if it is in use."""
     host, port = host_of(addresses[index]), port_of(addresses[index])
     try:
-        if all(is_loopback(host_of(address)) for address in addresses):
+        if all_loopback(addresses):
             return socket.create_server((host, port),
                                         family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         if socket.has_dualstack_ipv6():

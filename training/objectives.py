@@ -8,6 +8,7 @@ from keras import ops
 
 
 def is_soft(labels, outputs):
+    """Whether labels are a probability for each class, (B, K) as outputs are, rather than integers (B,)."""
     return len(labels.shape) == len(outputs.shape) and labels.shape[-1] == outputs.shape[-1] != 1
 
 

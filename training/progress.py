@@ -104,6 +104,7 @@ class Progress:
 
 
 def is_validation(name):
+    """Whether a logged value is of the validation data."""
     return name.startswith("val_")
 
 

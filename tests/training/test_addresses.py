@@ -1,7 +1,7 @@
 """addresses: hosts and ports of workers, and which of them only this machine reaches."""
 import pytest
 
-from training.addresses import host_of, is_loopback, port_of
+from training.addresses import all_loopback, host_of, is_loopback, port_of
 
 
 @pytest.mark.parametrize("address, host, port", [
@@ -16,3 +16,7 @@ def test_host_and_port(address, host, port):
     ("10.0.0.1", False), ("fe80::1", False), ("localhost.example.org", False), ("127", False)])
 def test_loopback(host, expected):
     assert is_loopback(host) is expected
+
+
+def test_one_worker_elsewhere_is_enough():
+    assert all_loopback(["127.0.0.1:1", "[::1]:2"]) and not all_loopback(["127.0.0.1:1", "10.0.0.1:2"])

@@ -1,10 +1,11 @@
 """Networks that read texts, exported: checked on words, and with the states that they carry."""
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from models import fasttext, recurrent_language_model, streaming
-from training.export import PACKAGES, example_inputs, export
+from training.export import PACKAGES, example_inputs, export, run_saved_model
 
 
 def test_a_network_of_words_is_checked_on_words(tmp_path):
@@ -31,3 +32,20 @@ def test_states_begin_with_zeros_and_are_carried_along(tmp_path, monkeypatch):
     monkeypatch.setitem(PACKAGES, "litert", {})                    # as if they were installed
     with pytest.raises(ValueError, match="carries states from call to call"):
         export(tmp_path, "litert")
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_mixed_precision_is_exported_in_float32(tmp_path, precision):
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        model = recurrent_language_model(9, cell="lstm", units=(8, 8), hoisted=True)
+    finally:
+        keras.config.set_dtype_policy(policy)
+    model.save(tmp_path / "model.keras")
+    path, gap = export(tmp_path / "model.keras", "saved_model")
+    plain = recurrent_language_model(9, cell="lstm", units=(8, 8), hoisted=True)
+    plain.set_weights(model.get_weights())
+    words = np.array([[1, 5, 2, 8, 3, 0, 7, 4]], np.int32)
+    np.testing.assert_allclose(run_saved_model(str(path), words), plain(words), atol=1e-6)
+    assert gap < 1e-6

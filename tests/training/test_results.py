@@ -152,8 +152,8 @@ def test_a_recorded_row_names_every_field_that_is_not_as_in_its_configuration():
             paths = [name for name, value in entry["config"].items()
                      if value == "(path)" or (isinstance(value, int) and isinstance(present.get(name), list))]
             other = [name for name, value in entry["config"].items()
-                     if name not in paths and present.get(name, value) != value]
-            assert not other, (f"{path.stem} {entry['name']}: {other} measured with other values than the "
-                               "configuration has now: measure it anew, or put them into 'changed'")
+                     if name not in paths and present.get(name) != value]
+            assert not other, (f"{path.stem} {entry['name']} was measured with another {', '.join(other)} "
+                               "than the configuration has now: measure it anew, or put it into 'changed'")
             compared += 1
     assert compared > 20
