@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines import sentences
+from pipelines.stream import untuned
 from pipelines.text import contents
 from pipelines.tfds_source import texts
 
@@ -114,7 +115,7 @@ class Passage:
         """(inputs, labels) of (rows, steps), window after window; batch_size is not asked for."""
         parts = [np.stack(np.split(array, array.shape[1] // self.steps, axis=1))
                  for array in (self.inputs, self.labels)]
-        return tf.data.Dataset.from_tensor_slices(tuple(parts))
+        return untuned(tf.data.Dataset.from_tensor_slices(tuple(parts)))
 
 
 @dataclasses.dataclass(frozen=True)

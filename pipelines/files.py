@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from pipelines import records
 from pipelines.distort import keys, uniform
-from pipelines.stream import Standardized, Stream, unit_interval
+from pipelines.stream import Standardized, Stream, unit_interval, untuned
 
 KIND = "photograph"              # of what a network takes, for predict
 
@@ -286,7 +286,7 @@ class FileExamples:
         files = tf.data.Dataset.from_tensor_slices((self.paths.astype(str), self.special))
         images = files.map(self.crop, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
         labels = tf.data.Dataset.from_tensor_slices(self.labels).batch(batch_size)
-        return tf.data.Dataset.zip(images.map(self.prepare), labels).prefetch(2)
+        return untuned(tf.data.Dataset.zip(images.map(self.prepare), labels).prefetch(2))
 
     def explained(self, error, rows=None):
         """What to say when reading failed: the files among rows (all by default) that cannot be decoded.

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from pipelines import tfds_source
 from pipelines.distort import Distortion
-from pipelines.stream import Examples, unit_interval
+from pipelines.stream import Examples, unit_interval, untuned
 
 SIDE, DRAWINGS = 105, 20                           # pixels; images of each character
 BACKGROUND = {                                     # alphabet: characters
@@ -314,7 +314,8 @@ class FirstEpisodes:
 
     def dataset(self, batch_size=None):
         """A tf.data.Dataset of (inputs, labels), in order, in the stream's own batches."""
-        return tf.data.Dataset.range(self.count // self.stream.batch_size).map(self.stream.batch).prefetch(2)
+        numbers = tf.data.Dataset.range(self.count // self.stream.batch_size)
+        return untuned(numbers.map(self.stream.batch).prefetch(2))
 
 
 class Pairs:

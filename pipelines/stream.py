@@ -6,6 +6,17 @@ import numpy as np
 import tensorflow as tf
 
 
+def untuned(dataset):
+    """The dataset without tf.data's autotuning, which may hold up the end of an evaluation.
+
+    An iterator that goes waits for the tuning thread, which sleeps 10 ms, 20 ms, 40 ms ... and at last
+    60 s, and is not always woken: an evaluation of 1.3 s then takes 2.56 (benchmarks/evaluation.py).
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
 @dataclasses.dataclass(frozen=True)
 class Standardized:
     """uint8 pixels (..., C) -> float32 (pixel / 255 - mean) / std; floats in [0, 1] without the division.
@@ -63,8 +74,8 @@ class Examples:
 
     def dataset(self, batch_size=500):
         """A tf.data.Dataset of (prepared inputs, labels), in order, the last batch smaller."""
-        return (tf.data.Dataset.from_tensor_slices((self.inputs, self.labels)).batch(batch_size)
-                .map(lambda inputs, labels: (self.prepare(inputs), labels)).prefetch(2))
+        return untuned(tf.data.Dataset.from_tensor_slices((self.inputs, self.labels)).batch(batch_size)
+                       .map(lambda inputs, labels: (self.prepare(inputs), labels)).prefetch(2))
 
     def arrays(self):
         """(prepared inputs, labels) as NumPy arrays; float32 images take 4 bytes a pixel."""

@@ -1,12 +1,17 @@
 """Quiet TensorFlow, two logical CPUs for the strategies, and the real MNIST where there is one."""
 import gc
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest
 import tensorflow as tf
+
+# Started in the background of a script, a process ignores ctrl-C, and so would all that it starts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CPUS = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(CPUS[0], [tf.config.LogicalDeviceConfiguration()] * 2)

@@ -19,6 +19,7 @@ import tensorflow as tf
 from models import normalised_convnet
 from pipelines import mnist
 from pipelines.distort import Distortion
+from pipelines.stream import untuned
 from training import launch
 from training.schedules import one_cycle
 
@@ -84,7 +85,7 @@ def probabilities(model, examples, views):
             return images if view == 0 else VIEW(images, seeds)
         return prepare
     numbered = tf.data.Dataset.from_tensor_slices((examples.inputs, np.arange(len(examples)))).batch(500)
-    logits = [model.predict(numbered.map(moved(view)), verbose=0) for view in range(views)]
+    logits = [model.predict(untuned(numbered.map(moved(view))), verbose=0) for view in range(views)]
     return keras.ops.convert_to_numpy(keras.ops.softmax(np.stack(logits).astype(np.float32)))
 
 

@@ -17,6 +17,7 @@ from models import nielsen_convnet
 from pipelines import mnist
 from pipelines.augment import ONE_PIXEL, one_pixel_shift
 from training import launch
+from training.schedules import one_cycle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Config:
     dropout: float = 0.0         # probability, on the input of each dense layer
     expanded: bool = False       # five versions of each image: itself and four one-pixel shifts
     learning_rate: float = 0.03
+    cosine: bool = False         # the rate falls to 0 along half a cosine; the book's is constant
     weight_decay: float = 2e-5   # lambda / mini-batches per epoch = .1 / 5,000 in network3.py
     epochs: int = 60             # over all versions of the training images
     batch_size: int = 10         # over all devices
@@ -60,7 +62,10 @@ SMOKE = Config(data="digits", epochs=3)
 def compiled_model(config, data):
     model = nielsen_convnet(data.input_shape, data.num_classes, filters=config.filters, hidden=config.hidden,
                             activation=config.activation, pooling=config.pooling, dropout=config.dropout)
-    optimizer = keras.optimizers.SGD(config.learning_rate, weight_decay=config.weight_decay or None)
+    rate = config.learning_rate
+    if config.cosine:
+        rate = one_cycle(rate, config.epochs * data.train.batches_per_epoch, rise=0)
+    optimizer = keras.optimizers.SGD(rate, weight_decay=config.weight_decay or None)
     if config.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=["bias"])
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -21,6 +21,7 @@ from pipelines.augment import ONE_PIXEL, one_pixel_shift
 from training import launch
 from training.files import read_json
 from training.predictions import vote
+from training.schedules import one_cycle
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Config:
     dropout: float = 0.5         # probability, on the input of each dense layer
     expanded: bool = True        # five versions of each image: itself and four one-pixel shifts
     learning_rate: float = 0.03
+    cosine: bool = False         # the rate falls to 0 along half a cosine; the book's is constant
     epochs: int = 40             # over all versions of the training images
     batch_size: int = 10         # over all devices
 
@@ -47,7 +49,10 @@ SMOKE = Config(data="digits", members=3, filters=(8,), hidden=(30,), dropout=0.1
 def compiled_model(config, data):
     model = nielsen_convnet(data.input_shape, data.num_classes, filters=config.filters, hidden=config.hidden,
                             dropout=config.dropout)
-    model.compile(keras.optimizers.SGD(config.learning_rate),
+    rate = config.learning_rate
+    if config.cosine:
+        rate = one_cycle(rate, config.epochs * data.train.batches_per_epoch, rise=0)
+    model.compile(keras.optimizers.SGD(rate),
                   keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     return model
 
