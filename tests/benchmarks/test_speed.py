@@ -8,6 +8,7 @@ import pytest
 from benchmarks import (
     build_time,
     distortions,
+    evaluation,
     recurrent_steps,
     run_time,
     scaling,
@@ -148,6 +149,16 @@ def test_build_time(monkeypatch, tmp_path):
     assert json.loads((tmp_path / "out.json").read_text()) == report
     assert report["median"]["tiny"] == {"ours, processor": 2.0, "ours, wall": 4.0, "keras, processor": 3.0,
                                         "keras, wall": 4.0, "keras_over_ours": 1.5}
+
+
+def test_evaluation(monkeypatch, tmp_path):
+    monkeypatch.setattr(evaluation, "COUNTS", (30,))
+    report = evaluation.main(["--repeats", "2", "--out", str(tmp_path / "out.json")])
+    assert {name: len(seconds) for name, seconds in report["runs"][30].items()} == {"ours": 2, "autotuned": 2}
+    ours, autotuned = (evaluation.contenders(30)[name] for name in ("ours", "autotuned"))
+    assert autotuned.options().autotune.enabled and not ours.options().autotune.enabled
+    for (images, labels), (others, same) in zip(ours, autotuned, strict=True):
+        assert (images.numpy() == others.numpy()).all() and (labels.numpy() == same.numpy()).all()
 
 
 def test_both_contenders_build_the_same_network():

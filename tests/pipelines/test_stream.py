@@ -98,6 +98,13 @@ def test_a_network_of_two_inputs_trains_and_is_evaluated(tmp_path):
     assert run.evaluate(model, examples)["test_loss"] == pytest.approx(history[-1]["val_loss"], rel=1e-4)
 
 
+def test_evaluation_waits_for_no_tuning_thread():
+    examples = Examples(np.zeros((4, 2, 2, 1), np.uint8), np.arange(4))
+    dataset = examples.dataset(2)
+    assert dataset.options().autotune.enabled is False
+    assert [labels.numpy().tolist() for _, labels in dataset] == [[0, 1], [2, 3]]
+
+
 def test_shift_equals_numpy():
     images = np.random.default_rng(0).random((5, 6, 7, 2), np.float32)
     down, right = np.array([0, 2, -2, 1, 0]), np.array([0, -1, 2, 0, -2])

@@ -44,6 +44,15 @@ def test_every_rung_is_the_books(name):
     assert config.weight_decay == pytest.approx(decay)
 
 
+def test_cosine_lets_the_rate_fall_to_nothing():
+    data = digits.load(10, size=28)
+    assert float(compiled_model(Config(), data).optimizer.learning_rate) == pytest.approx(0.03)
+    rate = compiled_model(Config(cosine=True, epochs=3), data).optimizer._learning_rate
+    updates = 3 * data.train.batches_per_epoch
+    found = [float(rate(update)) for update in (0, updates / 2, updates)]
+    assert found == pytest.approx([0.03, 0.015, 0.0], abs=1e-7)
+
+
 def test_published_figures_are_of_rungs():
     assert set(PUBLISHED) == set(RUNGS) - {"2b"} and RUNGS["4"] == Config()
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from models import nielsen_convnet
-from recipes.images import ensemble_mnist
+from pipelines import digits
+from recipes.images import convnet_mnist, ensemble_mnist
 from recipes.images.ensemble_mnist import SMOKE, vote
 from training import Run
 
@@ -45,6 +46,16 @@ def ensemble(tmp_path_factory):
     """(folder, metrics) of the smoke ensemble, trained once."""
     folder = tmp_path_factory.mktemp("ensemble") / "run"
     return folder, ensemble_mnist.main(SMOKE, Run(folder, config=SMOKE, seed=3))
+
+
+def test_members_train_as_rung_7_does():
+    data, rung = digits.load(10, size=28), convnet_mnist.RUNGS["7"]
+    for changes in ({}, {"cosine": True, "learning_rate": 0.3, "epochs": 2}):
+        members, single = (recipe.compiled_model(dataclasses.replace(config, **changes), data)
+                           for recipe, config in ((ensemble_mnist, ensemble_mnist.Config()),
+                                                  (convnet_mnist, rung)))
+        assert members.count_params() == single.count_params()
+        assert {**members.optimizer.get_config(), "name": ""} == {**single.optimizer.get_config(), "name": ""}
 
 
 def members(folder):
