@@ -10,6 +10,7 @@ Departs    The book does not say how it breaks ties; here the highest mean proba
 """
 import dataclasses
 import itertools
+import sys
 from pathlib import Path
 
 import keras
@@ -100,6 +101,15 @@ def load_member(folder, config, data):
     return model
 
 
+def trained_otherwise(folders, config):
+    """{field: value} of how the runs were trained, where all agree and this configuration says otherwise."""
+    shared = [field.name for field in dataclasses.fields(config) if field.name not in ("runs", "members")]
+    trained = [read_json(Path(folder) / "config.json").get("config", {}) for folder in folders]
+    first = {name: tuple(value) if isinstance(value, list) else value for name, value in trained[0].items()
+             if all(other.get(name) == value for other in trained)}
+    return {name: first[name] for name in shared if name in first and first[name] != getattr(config, name)}
+
+
 def main(config, run):
     count = len({Path(folder).resolve() for folder in config.runs}) if config.runs else config.members
     if count < 2 or count < len(config.runs):
@@ -108,6 +118,11 @@ def main(config, run):
     data = mnist.load(config.data, config.batch_size)
     folders = config.runs or trained_members(config, run)
     models = [load_member(folder, config, data) for folder in folders]   # all fit before any is asked
+    otherwise = trained_otherwise(folders, config)
+    if otherwise:
+        fields = ", ".join(f"{name} {value}" for name, value in otherwise.items())
+        print(f"note: the runs were trained with {fields}. Give the same as flags, so that what is recorded "
+              "of this vote says so.", file=sys.stderr)
     images = data.test.dataset()
     probabilities = np.stack([keras.ops.convert_to_numpy(keras.ops.softmax(model.predict(images, verbose=0)))
                               for model in models])                      # (members, N, classes)

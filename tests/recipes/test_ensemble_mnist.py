@@ -85,12 +85,14 @@ def test_resume_trains_nothing_twice(ensemble):
     assert written == [(folder / f"member{index}" / "model.keras").stat().st_mtime_ns for index in (1, 2, 3)]
 
 
-def test_finished_runs_vote_as_their_members_did(ensemble, tmp_path):
+def test_finished_runs_vote_as_their_members_did(ensemble, tmp_path, capsys):
     folder, metrics = ensemble
     config = dataclasses.replace(SMOKE, runs=members(folder))
     assert ensemble_mnist.main(config, Run(tmp_path / "vote", config=config)) == metrics
-    two = dataclasses.replace(SMOKE, runs=members(folder)[:2])
+    assert "note:" not in capsys.readouterr().err
+    two = dataclasses.replace(SMOKE, runs=members(folder)[:2], epochs=7, dropout=0.2)
     assert "member3_accuracy" not in ensemble_mnist.main(two, Run(tmp_path / "two", config=two))
+    assert "note: the runs were trained with dropout 0.1, epochs 3. Give the same" in capsys.readouterr().err
 
 
 def refused(config, folder, message):
