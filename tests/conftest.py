@@ -6,8 +6,13 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import keras
 import pytest
 import tensorflow as tf
+
+# The collector would look again and again at the many objects of these libraries and of traced graphs.
+gc.freeze()
+gc.set_threshold(50_000, 20, 20)
 
 # Started in the background of a script, a process ignores ctrl-C, and so would all that it starts.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -35,6 +40,5 @@ def memory_comes_back():
 @pytest.fixture(autouse=True)
 def float32_and_a_seed():
     """Each test starts with the default precision and seed 0, whatever the one before did."""
-    import keras
     keras.config.set_dtype_policy("float32")
     keras.utils.set_random_seed(0)
