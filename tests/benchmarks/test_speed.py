@@ -14,6 +14,7 @@ from benchmarks import (
     scaling,
     search,
     small_steps,
+    start,
     step_time,
     time_to_99,
 )
@@ -149,6 +150,18 @@ def test_build_time(monkeypatch, tmp_path):
     assert json.loads((tmp_path / "out.json").read_text()) == report
     assert report["median"]["tiny"] == {"ours, processor": 2.0, "ours, wall": 4.0, "keras, processor": 3.0,
                                         "keras, wall": 4.0, "keras_over_ours": 1.5}
+
+
+@pytest.mark.slow
+def test_start(tmp_path):
+    report = start.main(["--repeats", "1", "--out", str(tmp_path / "out.json"), "convnet_mnist", "--smoke"])
+    assert json.loads((tmp_path / "out.json").read_text()) == report
+    assert report["recipe"] == "convnet_mnist --smoke" and 0 < report["median"] == report["runs"][0]
+
+
+def test_a_start_that_fails_says_why():
+    with pytest.raises(RuntimeError, match="no training step from no_such_recipe:\nerror: .*no_such_recipe"):
+        start.seconds_to_first_step(["no_such_recipe"])
 
 
 def test_evaluation(monkeypatch, tmp_path):
