@@ -47,6 +47,8 @@ def main(arguments=None):
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("recipe", nargs=argparse.REMAINDER, help="resnet_cifar10, or another, and its flags")
     options = parser.parse_args(arguments)
+    if options.repeats < 1:
+        parser.error(f"--repeats must be at least 1. Received: {options.repeats}")
     recipe = options.recipe or ["resnet_cifar10"]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 

@@ -10,7 +10,7 @@ def untuned(dataset):
     """The dataset without tf.data's autotuning, which may hold up the end of an evaluation.
 
     An iterator that goes waits for the tuning thread, which sleeps 10 ms, 20 ms, 40 ms ... and at last
-    60 s, and is not always woken: an evaluation of 1.3 s then takes 2.56 (benchmarks/evaluation.py).
+    60 s, and is not always woken: an evaluation of .8 s then takes 1.27 (benchmarks/evaluation.py).
     """
     options = tf.data.Options()
     options.autotune.enabled = False

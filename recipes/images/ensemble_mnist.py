@@ -101,13 +101,18 @@ def load_member(folder, config, data):
     return model
 
 
-def trained_otherwise(folders, config):
-    """{field: value} of how the runs were trained, where all agree and this configuration says otherwise."""
-    shared = [field.name for field in dataclasses.fields(config) if field.name not in ("runs", "members")]
-    trained = [read_json(Path(folder) / "config.json").get("config", {}) for folder in folders]
-    first = {name: tuple(value) if isinstance(value, list) else value for name, value in trained[0].items()
-             if all(other.get(name) == value for other in trained)}
-    return {name: first[name] for name in shared if name in first and first[name] != getattr(config, name)}
+def trained_otherwise(folders, config, precision):
+    """{field: value} of how the runs were trained, where all agree and this vote's flags say otherwise."""
+    ours = {**dataclasses.asdict(config), "precision": precision}
+    trained = []
+    for folder in folders:
+        saved = read_json(Path(folder) / "config.json")
+        fields = {**saved.get("config", {}), "precision": saved.get("precision", precision)}
+        trained.append({name: tuple(value) if isinstance(value, list) else value
+                        for name, value in fields.items() if name not in ("runs", "members")})
+    first = trained[0]
+    return {name: first[name] for name, value in ours.items() if name in first and first[name] != value
+            and all(other.get(name) == first[name] for other in trained)}
 
 
 def main(config, run):
@@ -118,7 +123,7 @@ def main(config, run):
     data = mnist.load(config.data, config.batch_size)
     folders = config.runs or trained_members(config, run)
     models = [load_member(folder, config, data) for folder in folders]   # all fit before any is asked
-    otherwise = trained_otherwise(folders, config)
+    otherwise = trained_otherwise(folders, config, run.precision)
     if otherwise:
         fields = ", ".join(f"{name} {value}" for name, value in otherwise.items())
         print(f"note: the runs were trained with {fields}. Give the same as flags, so that what is recorded "

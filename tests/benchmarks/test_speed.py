@@ -164,6 +164,13 @@ def test_a_start_that_fails_says_why():
         start.seconds_to_first_step(["no_such_recipe"])
 
 
+@pytest.mark.parametrize("script", [start, evaluation])
+def test_no_repetition_is_refused(script, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        script.main(["--repeats", "0"])
+    assert "--repeats must be at least 1. Received: 0" in capsys.readouterr().err
+
+
 def test_evaluation(monkeypatch, tmp_path):
     monkeypatch.setattr(evaluation, "COUNTS", (30,))
     report = evaluation.main(["--repeats", "2", "--out", str(tmp_path / "out.json")])

@@ -93,6 +93,8 @@ def test_finished_runs_vote_as_their_members_did(ensemble, tmp_path, capsys):
     two = dataclasses.replace(SMOKE, runs=members(folder)[:2], epochs=7, dropout=0.2)
     assert "member3_accuracy" not in ensemble_mnist.main(two, Run(tmp_path / "two", config=two))
     assert "note: the runs were trained with dropout 0.1, epochs 3. Give the same" in capsys.readouterr().err
+    assert ensemble_mnist.trained_otherwise(members(folder), SMOKE, "mixed_bfloat16") == {
+        "precision": "float32"}
 
 
 def refused(config, folder, message):
