@@ -8,7 +8,7 @@ from models.lenet import scaled_tanh
 
 
 def nielsen_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(20, 40), hidden=(100,),
-                    activation="relu", pooling="max", dropout=0.0):
+                    activation="relu", pooling="max", dropout=0.0, bias_stddev=1.0):
     """Nielsen's networks: per stage a 5x5 convolution and 2x2 pooling, then dense layers.
 
     Source: Nielsen, Neural Networks and Deep Learning, chapter 6, and its network3.py,
@@ -21,6 +21,8 @@ def nielsen_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(20, 40)
     flattened features and the output layer's inputs included, as in network3.py.
     Initialisation is network3.py's too: kernels N(0, 1 / fan out), where a filter's fan out is
     filters x 25 / 4 after pooling; biases N(0, 1); the output layer starts at zero.
+    bias_stddev: that of the first biases, at least 0. With network3.py's 1, relu leaves 2 to 11 of
+    the 20 filters of rung 7's first stage silent on every digit from the start (five seeds).
     Raises ValueError for an image that the stages shrink away, or an argument out of range.
     """
     if any(width < 1 for width in (*filters, *hidden, num_classes)):
@@ -30,6 +32,8 @@ def nielsen_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(20, 40)
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}. Received: {pooling!r}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1). Received: {dropout}")
+    if not 0 <= bias_stddev < math.inf:
+        raise ValueError(f"bias_stddev must be at least 0 and finite. Received: {bias_stddev}")
     smallest = smallest_side(len(filters))
     if min(input_shape[:2]) < smallest:
         raise ValueError(f"{len(filters)} stages need images of at least {smallest}x{smallest} pixels. "
@@ -43,14 +47,14 @@ def nielsen_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(20, 40)
         model.add(layers.Conv2D(width, 5, use_bias=False, kernel_initializer=normal(width * 25 / 4),
                                 name=f"stage{stage}_conv"))
         model.add(POOLINGS[pooling](2, name=f"stage{stage}_pool"))
-        model.add(Bias(name=f"stage{stage}_bias"))
+        model.add(Bias(bias_stddev, name=f"stage{stage}_bias"))
         model.add(layers.Activation(activation, name=f"stage{stage}"))
     model.add(layers.Flatten(name="features"))
     for index, width in enumerate(hidden, 1):
         if dropout:
             model.add(layers.Dropout(dropout, name=f"hidden{index}_dropout"))
         model.add(layers.Dense(width, activation, kernel_initializer=normal(width),
-                               bias_initializer=keras.initializers.RandomNormal(stddev=1.0),
+                               bias_initializer=keras.initializers.RandomNormal(stddev=bias_stddev),
                                name=f"hidden{index}"))
     if dropout:
         model.add(layers.Dropout(dropout, name="logits_dropout"))
@@ -189,18 +193,25 @@ def smallest_side(stages):
 
 @keras.saving.register_keras_serializable("models")
 class Bias(layers.Layer):
-    """Adds one learned number per channel, drawn from N(0, 1): (..., C) -> (..., C).
+    """Adds one learned number per channel, drawn from N(0, stddev^2): (..., C) -> (..., C).
 
     A layer of its own because it comes after pooling here. With max-pooling the result is
     that of a bias before it, for a quarter of the additions.
     """
 
+    def __init__(self, stddev=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.stddev = stddev
+
     def build(self, input_shape):
         self.bias = self.add_weight(shape=(input_shape[-1],), name="bias",
-                                    initializer=keras.initializers.RandomNormal(stddev=1.0))
+                                    initializer=keras.initializers.RandomNormal(stddev=self.stddev))
 
     def call(self, x):
         return ops.add(x, self.bias)
+
+    def get_config(self):
+        return {**super().get_config(), "stddev": self.stddev}
 
 
 @keras.saving.register_keras_serializable("models")

@@ -28,6 +28,7 @@ class Config:
     activation: Literal["sigmoid", "relu"] = "relu"
     pooling: Literal["max", "l2"] = "max"
     dropout: float = 0.0         # probability, on the input of each dense layer
+    bias_stddev: float = 1.0     # of the first biases; the book's 1 silences units for good, 0 none
     expanded: bool = False       # five versions of each image: itself and four one-pixel shifts
     learning_rate: float = 0.03
     cosine: bool = False         # the rate falls to 0 along half a cosine; the book's is constant
@@ -61,7 +62,8 @@ SMOKE = Config(data="digits", epochs=3)
 
 def compiled_model(config, data):
     model = nielsen_convnet(data.input_shape, data.num_classes, filters=config.filters, hidden=config.hidden,
-                            activation=config.activation, pooling=config.pooling, dropout=config.dropout)
+                            activation=config.activation, pooling=config.pooling, dropout=config.dropout,
+                            bias_stddev=config.bias_stddev)
     rate = config.learning_rate
     if config.cosine:
         rate = one_cycle(rate, config.epochs * data.train.batches_per_epoch, rise=0)

@@ -100,10 +100,31 @@ def test_bias_adds_one_number_per_channel():
     np.testing.assert_allclose(layer(x) - x, np.broadcast_to(np.asarray(layer.bias), x.shape), atol=1e-6)
 
 
+def test_first_biases_are_as_wide_as_asked():
+    for stddev in (0.0, 1.0, 3.0):
+        model = models.nielsen_convnet(filters=(200,), hidden=(400,), bias_stddev=stddev)
+        for network in (model, keras.models.clone_model(model)):
+            layers = network.get_layer("stage1_bias"), network.get_layer("hidden1")
+            biases = np.concatenate([layer.bias for layer in layers])
+            assert biases.std() == pytest.approx(stddev, rel=0.15)
+
+
+def test_zero_biases_leave_no_filter_silent():
+    strokes = np.where(np.random.default_rng(0).random((50, 28, 28, 1)) < 0.1, 1, 0).astype(np.float32)
+    for seed in range(3):
+        keras.utils.set_random_seed(seed)
+        model = models.nielsen_convnet(bias_stddev=0.0)
+        stages = keras.Model(model.inputs, [model.get_layer(name).output for name in ("stage1", "stage2")])
+        for activations in stages(strokes):
+            assert (np.asarray(activations).max(axis=(0, 1, 2)) > 0).all()
+
+
 @pytest.mark.parametrize(("arguments", "message"), [
     ({"filters": (0,)}, "at least 1. Received: filters=\\(0,\\)"),
     ({"pooling": "min"}, "max, l2. Received: 'min'"),
     ({"dropout": 1.0}, "Received: 1.0"),
+    ({"bias_stddev": -1.0}, "at least 0 and finite. Received: -1.0"),
+    ({"bias_stddev": float("nan")}, "at least 0 and finite. Received: nan"),
     ({"input_shape": (15, 28, 1)}, "at least 16x16 pixels. Received: input_shape=\\(15, 28, 1\\)"),
 ])
 def test_nielsen_refuses(arguments, message):
