@@ -17,6 +17,7 @@ PARAMETERS = {"1": 79_510, "2": 289_630, "2b": 29_330, "3": 85_670, "4": 85_670,
 def test_smoke_learns(tmp_path):
     metrics = main(SMOKE, Run(tmp_path / "run", config=SMOKE))
     assert metrics["val_accuracy"] > 0.8 and metrics["test_accuracy"] > 0.7          # chance: .1
+    assert metrics["dead_units_stage1"] < 20 and metrics["dead_units_hidden1"] < 100
     assert (tmp_path / "run" / "model.keras").exists()
 
 
