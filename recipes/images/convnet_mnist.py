@@ -7,7 +7,7 @@ Departs    The 50,000 training images are TFDS's first ones, not the original fi
            bias is added after pooling, as in network3.py; L2 is applied as weight decay,
            which is the same update for plain SGD. One seed where the book takes the best of
            three runs by validation accuracy.
-Beyond     network3.py draws its first biases from N(0, 1). With relu that silences units for good:
+Beyond     network3.py draws its first biases from N(0, 1). With relu that silences filters for good:
            2 to 11 of the 20 filters of the first stage at the start and 3 to 12 at the end of
            rung 7 (five seeds); the metrics count them, and --bias-stddev 0 spares them.
 """
@@ -32,7 +32,7 @@ class Config:
     activation: Literal["sigmoid", "relu"] = "relu"
     pooling: Literal["max", "l2"] = "max"
     dropout: float = 0.0         # probability, on the input of each dense layer
-    bias_stddev: float = 1.0     # of the first biases; the book's 1 silences units for good, 0 none
+    bias_stddev: float = 1.0     # of the first biases; the book's 1 silences filters for good, 0 none
     expanded: bool = False       # five versions of each image: itself and four one-pixel shifts
     learning_rate: float = 0.03
     cosine: bool = False         # the rate falls to 0 along half a cosine; the book's is constant

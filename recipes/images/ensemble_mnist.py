@@ -34,7 +34,7 @@ class Config:
     filters: tuple[int, ...] = (20, 40)    # 5x5 filters per convolution, each pooled 2x2
     hidden: tuple[int, ...] = (1000, 1000)           # widths of the dense layers
     dropout: float = 0.5         # probability, on the input of each dense layer
-    bias_stddev: float = 1.0     # of the first biases; the book's 1 silences units for good, 0 none
+    bias_stddev: float = 1.0     # of the first biases; the book's 1 silences filters for good, 0 none
     expanded: bool = True        # five versions of each image: itself and four one-pixel shifts
     learning_rate: float = 0.03
     cosine: bool = False         # the rate falls to 0 along half a cosine; the book's is constant
