@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines import digits
 from pipelines.augment import CropFlip
-from pipelines.stream import Examples, Splits, Standardized, Stream, cut_anew
+from pipelines.stream import Examples, Splits, Standardized, Stream, cut_last, joined
 from pipelines.tfds_source import arrays
 
 VALIDATION = 5_000
@@ -69,16 +69,9 @@ def load(name="cifar10", batch_size=128, *, seed=0, fold=None, augment="crop-fli
         mean, data_std = STATISTICS[name]
     else:
         raise ValueError(f"data must be one of {', '.join([*STATISTICS, 'digits'])}. Received: {name}")
-    if not 0 <= validation < len(images) or (fold and not validation):
-        raise ValueError(f"validation must be in [0, {len(images) - 1}], how many training images validate, "
-                         f"and above 0 with --fold. Received: {validation}")
     std = std or data_std
-    cut = len(images) - validation
     prepare = Standardized(mean, std)
-    training = Examples(images[:cut], labels[:cut], prepare)
-    validates = Examples(images[cut:], labels[cut:], prepare) if validation else None
-    if fold:
-        training, validates = cut_anew(training, validates, fold)
+    training, validates = cut_last(Examples(images, labels, prepare), validation, fold)
     if getattr(augment, "by_visit", False):
         stream_options.setdefault("augment_by_visit", True)
     return Splits(Stream(training, batch_size, seed=seed, augment=augment, **stream_options),
@@ -89,9 +82,9 @@ def load(name="cifar10", batch_size=128, *, seed=0, fold=None, augment="crop-fli
 def painted_digits():
     """-> (images uint8 (N, 32, 32, 3), labels) for training, those that validate last; and for the test."""
     data = digits.load(1, size=32)
-    training, validation, test = ((np.repeat(part.inputs, 3, axis=3), part.labels)
-                                  for part in (data.training, data.validation, data.test))
-    return *(np.concatenate(values) for values in zip(training, validation, strict=True)), test
+    training, test = ((np.repeat(part.inputs, 3, axis=3), part.labels)
+                      for part in (joined(data.training, data.validation), data.test))
+    return *training, test
 
 
 def statistics(images):

@@ -91,11 +91,31 @@ def cut_anew(training, validation, fold):
     if fold is None:
         return training, validation
     part, count = fold
-    inputs, labels = tf.nest.map_structure(
-        lambda *pair: np.concatenate(pair), *((part.inputs, part.labels) for part in (training, validation)))
-    everything = dataclasses.replace(training, inputs=inputs, labels=labels)
+    everything = joined(training, validation)
     validates = np.arange(len(everything)) * count // len(everything) == part - 1
     return everything[~validates], everything[validates]
+
+
+def joined(*parts):
+    """The examples of several splits as one, in order."""
+    inputs, labels = tf.nest.map_structure(lambda *arrays: np.concatenate(arrays),
+                                           *((part.inputs, part.labels) for part in parts))
+    return dataclasses.replace(parts[0], inputs=inputs, labels=labels)
+
+
+def cut_last(everything, validation, fold=None):
+    """The last examples, so many, validate: -> (training, validation); None validates where they are 0.
+
+    fold: (k, K) cuts the same examples anew, as cut_anew does.
+    Raises ValueError for a number that leaves nothing to train on, or none to cut anew.
+    """
+    if not 0 <= validation < len(everything) or (fold and not validation):
+        raise ValueError(f"validation must be in [0, {len(everything) - 1}], how many training images "
+                         f"validate, and above 0 with --fold. Received: {validation}")
+    if not validation:
+        return everything, None
+    cut = len(everything) - validation
+    return cut_anew(everything[:cut], everything[cut:], fold)
 
 
 class Stream:

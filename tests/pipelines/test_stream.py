@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from pipelines import digits, mnist
 from pipelines.augment import ONE_PIXEL, one_pixel_shift, shifted
-from pipelines.stream import Examples, Splits, Stream, cut_anew
+from pipelines.stream import Examples, Splits, Stream, cut_last
 from training.run import Run
 
 
@@ -81,7 +81,7 @@ def test_several_inputs_and_labels_stay_together():
     batches = list(examples.dataset(batch_size=4))
     assert [len(labels[0]) for _, labels in batches] == [4, 4, 2]
     assert Splits(None, examples, examples, examples, ()).input_shape == {"image": (1,), "words": (2,)}
-    training, validation = cut_anew(examples[:8], examples[8:], (1, 5))
+    training, validation = cut_last(examples, 2, (1, 5))
     assert list(validation.labels[0]) == [0, 1] and len(training) == 8
 
 
@@ -167,6 +167,23 @@ def test_real_mnist(real_mnist):
     assert data.input_shape == (28, 28, 1) and disjoint(data)
     assert np.bincount(data.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert abs(np.mean(np.concatenate([data.training.inputs, data.validation.inputs])) / 255 - 0.1307) < 1e-4
+
+
+def test_the_last_examples_validate_or_none():
+    training, validation = cut_last(numbered(10), 3)
+    assert training.labels.tolist() == list(range(7)) and validation.labels.tolist() == [7, 8, 9]
+    training, validation = cut_last(numbered(10), 0)
+    assert training.labels.tolist() == list(range(10)) and validation is None
+    for arguments in ((10,), (-1,), (0, (1, 5))):
+        with pytest.raises(ValueError, match=r"validation must be in \[0, 9\].*Received: "):
+            cut_last(numbered(10), *arguments)
+
+
+def test_all_of_mnists_training_images_can_train():
+    cut, whole = mnist.load("digits"), mnist.load("digits", validation=0)
+    assert whole.validation is None and whole.train.size == 1437
+    np.testing.assert_array_equal(whole.training.inputs[:1257], cut.training.inputs)
+    np.testing.assert_array_equal(whole.training.labels[1257:], cut.validation.labels)
 
 
 def test_unknown_data_is_refused_by_name():

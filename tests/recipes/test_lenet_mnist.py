@@ -26,7 +26,8 @@ ONLINE = dataclasses.replace(SMOKE, training="levenberg_marquardt", rates=(5e-4,
 
 
 @pytest.mark.parametrize(("config", "least"), [
-    (SMOKE, 0.8), (dataclasses.replace(SMOKE, network="modern", shear=10, scale=0.1, shift=1), 0.8),
+    (SMOKE, 0.8), (dataclasses.replace(SMOKE, validation=0), 0.8),
+    (dataclasses.replace(SMOKE, network="modern", shear=10, scale=0.1, shift=1), 0.8),
     (ONLINE, 0.7), (dataclasses.replace(ONLINE, network="lenet5"), 0.8)])
 def test_smoke_learns(config, least, tmp_path):
     metrics = main(config, Run(tmp_path / "run", recipe="lenet_mnist", config=config, seed=0))
@@ -38,9 +39,19 @@ def test_smoke_learns(config, least, tmp_path):
 def test_every_named_configuration_builds_with_its_parameters():
     data = mnist.load("digits", 10)
     counts = {name: compiled_model(config, data)[0].count_params() for name, config in NAMED.items()}
-    assert counts == {"plain": 60_840, "distorted": 60_840, "lecun": 60_840, "lecun-distorted": 60_840,
-                      "lenet1": 2_578, "modern": 61_706, "modern-distorted": 61_706}
+    assert counts == {"plain": 60_840, "plain-60000": 60_840, "distorted": 60_840, "lecun": 60_840,
+                      "lecun-distorted": 60_840, "lenet1": 2_578, "modern": 61_706, "modern-distorted": 61_706}
     assert set(PUBLISHED) <= set(NAMED)
+
+
+def test_without_validation_all_images_train_and_nothing_is_chosen(tmp_path, monkeypatch):
+    seen = {}
+    load = mnist.load
+    monkeypatch.setattr(mnist, "load", lambda *a, **k: seen.setdefault("data", load(*a, **k)))
+    config = dataclasses.replace(SMOKE, network="lenet1", validation=0, epochs=1)
+    metrics = main(config, Run(tmp_path / "run", config=config))
+    assert seen["data"].train.size == 1437 and seen["data"].validation is None
+    assert set(metrics) == {"test_accuracy", "test_loss"}
 
 
 def test_lecuns_schedule():
