@@ -15,6 +15,7 @@ Departs    Mini-batches and Adam where the papers learn image by image for hundr
            distortions are ours. Images of 28x28 are distorted and then framed to 29x29.
 """
 import dataclasses
+from typing import Literal
 
 import keras
 
@@ -22,6 +23,7 @@ from models import mlp, on_images, scaled_tanh
 from pipelines import mnist
 from pipelines.distort import Distortion
 from training import launch
+from training.schedules import one_cycle
 
 SIDE = 29                        # pixels of the papers' images: an odd number has a centre
 
@@ -29,7 +31,9 @@ SIDE = 29                        # pixels of the papers' images: an odd number h
 @dataclasses.dataclass(frozen=True)
 class Config:
     data: str = "mnist"          # or fashion_mnist, kmnist; digits needs no download
+    validation: int = 10_000     # images that choose the epoch; 0 trains on them, too, to the last epoch
     hidden: tuple[int, ...] = (2500, 2000, 1500, 1000, 500)      # widths of the hidden layers
+    first_weights: Literal["random_uniform", "lecun_normal"] = "random_uniform"   # the paper's: U(-.05, .05)
     rotation: float = 15.0       # degrees at most, either way
     shear: float = 15.0          # degrees
     scale: float = 0.175         # part of the size, along each axis by itself
@@ -38,6 +42,7 @@ class Config:
     alpha: float = 37.0          # of the elastic field, 0 for none
     gentle: tuple[int, ...] = (1, 7)       # digits that turn and lean half as far
     learning_rate: float = 3e-4  # Adam's; at .001 the largest net's units saturate at once
+    warm_up: float = 0.0         # fraction of the updates in which the rate rises, from a 25th of its top
     epochs: int = 150
     batch_size: int = 200        # over all devices
 
@@ -62,10 +67,10 @@ SMOKE = Config(data="digits", hidden=(100, 50), learning_rate=2e-3, epochs=10, b
 def compiled_model(config, data):
     height, width, channels = data.input_shape
     network = mlp((max(height, SIDE), max(width, SIDE), channels), data.num_classes, hidden=config.hidden,
-                  activation=scaled_tanh, initialisation="random_uniform")       # Keras's: U(-.05, .05)
+                  activation=scaled_tanh, initialisation=config.first_weights)
     model = on_images(network, data.input_shape, black=-1.0, white=1.0)
-    rate = keras.optimizers.schedules.CosineDecay(
-        config.learning_rate, config.epochs * data.train.batches_per_epoch)
+    updates = config.epochs * data.train.batches_per_epoch
+    rate = one_cycle(config.learning_rate, updates, round(config.warm_up * updates))
     model.compile(keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(from_logits=True),
                   metrics=["accuracy"])
     return model
@@ -75,16 +80,20 @@ def main(config, run):
     distortion = Distortion(config.rotation, config.shear, config.scale, config.shift, config.sigma,
                             config.alpha, config.gentle)
     plain = distortion == Distortion(sigma=config.sigma, gentle=config.gentle)
-    data = mnist.load(config.data, config.batch_size, seed=run.seed, fold=run.fold,
+    validation = config.validation or (mnist.VALIDATION if run.searching or run.fold else 0)
+    data = mnist.load(config.data, config.batch_size, seed=run.seed, fold=run.fold, validation=validation,
                       augment=None if plain else distortion, augment_by_label=True)
     with run.scope():
         model = compiled_model(config, data)
     draw_distorted(run, data)
-    history = run.fit(model, data.train, data.validation, epochs=config.epochs, keep_best="val_accuracy")
+    history = run.fit(model, data.train, data.validation, epochs=config.epochs,
+                      keep_best="val_accuracy" if validation else None)
     run.save(model, data.class_names)
-    best = max(history, key=lambda row: row["val_accuracy"])
-    return {"val_accuracy": best["val_accuracy"], "best_epoch": best["epoch"],
-            **run.evaluate(model, data.test)}          # once, at the very end
+    metrics = {}
+    if validation:
+        best = max(history, key=lambda row: row["val_accuracy"])
+        metrics = {"val_accuracy": best["val_accuracy"], "best_epoch": best["epoch"]}
+    return {**metrics, **run.evaluate(model, data.test)}          # once, at the very end
 
 
 def draw_distorted(run, data, columns=10, epochs=3):

@@ -34,6 +34,21 @@ def test_parameters_of_table_1(name, count):
     assert np.abs(kernel).max() <= 0.05 and kernel.std() == pytest.approx(0.05 / np.sqrt(3), rel=0.01)
 
 
+def test_first_weights_and_warm_up_are_as_asked():
+    config = dataclasses.replace(SMOKE, hidden=(400, 400), first_weights="lecun_normal", warm_up=0.1)
+    data = mnist.load("digits", config.batch_size)
+    model = compiled_model(config, data)
+    assert model.get_layer("hidden2").kernel.numpy().std() == pytest.approx(1 / np.sqrt(400), rel=0.02)
+    rate, updates = model.optimizer._learning_rate, config.epochs * data.train.batches_per_epoch
+    found = [float(rate(update)) for update in (0, round(0.1 * updates), updates)]
+    assert found == pytest.approx([config.learning_rate / 25, config.learning_rate, 0], abs=1e-8)
+
+
+def test_without_validation_all_images_train(tmp_path):
+    config = dataclasses.replace(SMOKE, hidden=(30,), validation=0, epochs=2)
+    assert set(main(config, Run(tmp_path / "run", config=config))) == {"test_accuracy", "test_loss"}
+
+
 def test_published_figures_are_of_configurations_that_exist():
     assert set(PUBLISHED) <= set(NAMED)
 
