@@ -5,8 +5,9 @@
     overhead   seconds per trial beyond training, here and in keras-tuner's own RandomSearch
     workers    trials an hour of two workers and of one, each trial with one thread
 
-Each is a part of results/speed/search.json; parts that are not run stay as they are there. `plot`
-draws curves and optuna into one picture, from that file.
+Each is a part of results/speed/search.json; parts that are not run stay as they are there. Each search
+of curves and optuna is kept there as soon as it ends: the same command goes on with those that are missing,
+or does all again with --again. `plot` draws curves and optuna into one picture, from that file.
 
 Run:  TFDS_DATA_DIR=... python benchmarks/search.py curves --minutes 20 --seeds 3
       python -m pip install --target optuna-packages optuna
@@ -74,26 +75,42 @@ def told(seconds, trials, best):
             "error_against_seconds": curve}
 
 
-def curves(options, folder):
-    return [{"algorithm": algorithm, "seed": seed, "minutes": options.minutes,
-             **searched(folder / f"{algorithm}-{seed}", algorithm, seed, options, "--minutes",
-                        options.minutes, *(["--trials", "1000"] if algorithm == "hyperband" else []))}
-            for seed in range(options.seeds) for algorithm in options.algorithms]
+def ours_searched(folder, algorithm, seed, options):
+    return searched(folder, algorithm, seed, options, "--minutes", options.minutes,
+                    *(["--trials", "1000"] if algorithm == "hyperband" else []))
 
 
-def optuna(options, folder):
+def optuna_searched(folder, algorithm, seed, options):
     """The same space and the same training, asked by Optuna in one process, as its users do."""
-    runs = []
+    out = folder.with_suffix(".json")
+    path = os.pathsep.join(filter(None, [str(ROOT), options.optuna_path]))
+    seconds = call([PEERS / "optuna_convnet.py", "--seed", seed, "--minutes", options.minutes,
+                    "--out", out, "--", *options.fixed], PYTHONPATH=path)
+    trials = read_json(out)
+    best = sorted((one for one in trials if one["outcome"] == "finished"), key=lambda one: -one["value"])
+    return told(seconds, trials, best)
+
+
+def each_search(options, report, folder, search):
+    """Measures every (algorithm, seed) that the report lacks, and writes the report after each."""
+    algorithms = options.algorithms if options.part == "curves" else ["optuna"]
+    setting = {"minutes": options.minutes, "quick": options.quick, "flags": options.fixed}
+    runs = {(run["algorithm"], run["seed"]): run for run in report.get(options.part, {}).get("runs", [])}
     for seed in range(options.seeds):
-        out = folder / f"optuna-{seed}.json"
-        path = os.pathsep.join(filter(None, [str(ROOT), options.optuna_path]))
-        seconds = call([PEERS / "optuna_convnet.py", "--seed", seed, "--minutes", options.minutes,
-                        "--out", out, "--", *options.fixed], PYTHONPATH=path)
-        trials = read_json(out)
-        best = sorted((one for one in trials if one["outcome"] == "finished"), key=lambda one: -one["value"])
-        runs.append({"algorithm": "optuna", "seed": seed, "minutes": options.minutes,
-                     **told(seconds, trials, best)})
-    return runs
+        for algorithm in algorithms:
+            stored = runs.get((algorithm, seed), {})
+            if not options.again and all(stored.get(name) == value for name, value in setting.items()):
+                print(f"{algorithm}, seed {seed}: measured on {stored['date']}; --again measures it anew")
+                continue
+            load = round(os.getloadavg()[0], 1)
+            found = search(folder / f"{algorithm}-{seed}", algorithm, seed, options)
+            runs[algorithm, seed] = {"algorithm": algorithm, "seed": seed, **setting, "date": today(),
+                                     "load_before": load, "device": environment()["device"], **found}
+            report[options.part] = {"runs": sorted(runs.values(), key=lambda run: (run["algorithm"],
+                                                                                  run["seed"]))}
+            write_json(options.out, report)
+            print(f"{algorithm}, seed {seed}: validation error {found['best_error']}, "
+                  f"{found['trials']} trials", flush=True)
 
 
 def overhead(options, folder):
@@ -158,38 +175,46 @@ def plot(report, path):
         axes.step(times / 60, 100 * np.median(lines, axis=0), color=colour, linewidth=2.5, where="post",
                   label=f"{algorithm} ({len(own)} seed{'s' if len(own) > 1 else ''})")
     axes.set(xlabel="minutes", ylabel="best validation error so far (%)", yscale="log",
-             title=f"Search of convnet_mnist, {report['environment']['device']}")
+             title=f"Search of convnet_mnist, {runs[0]['device']}" if runs else "")
     axes.grid(alpha=.3, which="both")
-    axes.legend(frameon=False)
+    if axes.lines:
+        axes.legend(frameon=False)
     figure.savefig(path, dpi=120)
 
 
-PARTS = {"curves": curves, "optuna": optuna, "overhead": overhead, "workers": workers}
+SEARCHES = {"curves": ours_searched, "optuna": optuna_searched}
+PARTS = {"overhead": overhead, "workers": workers}
+
+
+def today():
+    return time.strftime("%Y-%m-%d")
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=[*PARTS, "plot"])
+    parser.add_argument("part", choices=[*SEARCHES, *PARTS, "plot"])
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--algorithms", nargs="*", default=ALGORITHMS, choices=ALGORITHMS)
+    parser.add_argument("--again", action="store_true", help="measure searches that are there already, too")
     parser.add_argument("--optuna-path", default="", help="folder of pip install --target, with Optuna")
     parser.add_argument("--quick", action="store_true", help="digits, seconds")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     options.fixed = ["--data", "digits", "--epochs", "2"] if options.quick else FIXED
     report = read_json(options.out) if options.out.exists() else {}
-    if options.part != "plot":
-        with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
+        if options.part in SEARCHES:
+            each_search(options, report, Path(folder), SEARCHES[options.part])
+        elif options.part in PARTS:
             load = round(os.getloadavg()[0], 1)
             measured = PARTS[options.part](options, Path(folder))
-        report["environment"] = environment()
-        report[options.part] = {"date": time.strftime("%Y-%m-%d"), "load_before": load,
-                                "quick": options.quick, "flags": options.fixed,
-                                **({"runs": measured} if isinstance(measured, list) else measured)}
-        write_json(options.out, report)
-        print(json.dumps(report[options.part], indent=1))
+            report["environment"] = environment()
+            report[options.part] = {"date": today(), "load_before": load, "quick": options.quick,
+                                    "flags": options.fixed, **measured}
+            write_json(options.out, report)
+            print(json.dumps(report[options.part], indent=1))
     if "curves" in report or "optuna" in report:
         plot(report, options.out.with_suffix(".png"))
     return report
