@@ -6,10 +6,10 @@ Published  97.80 (1), 98.78 (2), 99.06 (3), 99.23 (4), 99.37 (5), 99.60 % (7) te
 Departs    The 50,000 training images are TFDS's first ones, not the original file's; the
            bias is added after pooling, as in network3.py; L2 is applied as weight decay,
            which is the same update for plain SGD. One seed where the book takes the best of
-           three runs by validation accuracy.
-Beyond     network3.py draws its first biases from N(0, 1). With relu that silences filters for good:
-           2 to 11 of the 20 filters of the first stage at the start and 3 to 12 at the end of
-           rung 7 (five seeds); the metrics count them, and --bias-stddev 0 spares them.
+           three runs by validation accuracy. Beyond the book, the metrics count the units that answer
+           to no image: its first biases, from N(0, 1), silence filters for good, 2 to 11 of the 20 of
+           rung 7's first stage at the start and 3 to 12 at the end (five seeds, relu, the rate falling
+           along a cosine). --bias-stddev 0 spares them.
 """
 import dataclasses
 from typing import Literal
