@@ -55,7 +55,7 @@ DISTORTED = Config(shear=15, scale=0.15, shift=2, epochs=120)
 LECUN = Config(training="levenberg_marquardt", rates=LECUN_RATES, batch_size=1)
 NAMED = {
     "plain": Config(),
-    "plain-60000": Config(validation=0),
+    "plain-60000": Config(validation=0, learning_rate=0.001),        # the rate: by a split for validation
     "distorted": DISTORTED,
     "lecun": LECUN,
     "lecun-distorted": dataclasses.replace(LECUN, shear=15, scale=0.15, shift=2),
