@@ -105,7 +105,7 @@ def each_search(options, report, folder, search):
             load = round(os.getloadavg()[0], 1)
             found = search(folder / f"{algorithm}-{seed}", algorithm, seed, options)
             runs[algorithm, seed] = {"algorithm": algorithm, "seed": seed, **setting, "date": today(),
-                                     "load_before": load, "device": environment()["device"], **found}
+                                     "load_before": load, "environment": environment(), **found}
             report[options.part] = {"runs": sorted(runs.values(), key=lambda run: (run["algorithm"],
                                                                                   run["seed"]))}
             write_json(options.out, report)
@@ -175,7 +175,7 @@ def plot(report, path):
         axes.step(times / 60, 100 * np.median(lines, axis=0), color=colour, linewidth=2.5, where="post",
                   label=f"{algorithm} ({len(own)} seed{'s' if len(own) > 1 else ''})")
     axes.set(xlabel="minutes", ylabel="best validation error so far (%)", yscale="log",
-             title=f"Search of convnet_mnist, {runs[0]['device']}" if runs else "")
+             title=f"Search of convnet_mnist, {runs[0]['environment']['device']}" if runs else "")
     axes.grid(alpha=.3, which="both")
     if axes.lines:
         axes.legend(frameon=False)

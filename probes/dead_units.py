@@ -18,9 +18,12 @@ def dead_units(model, inputs, batch_size=500):
     inputs: (N, ...) arrays as the model takes them, or a dict or tuple of these.
     Layers count by their activation, relu or relu6, or as a keras.layers.ReLU without a slope below
     0; a network of sigmoids has none, and gives {}.
-    Raises ValueError where there are no inputs.
+    batch_size: inputs at a time, at least 1.
+    Raises ValueError where there are no inputs, or for a batch size below 1.
     Source: Lu, Shin, Su and Karniadakis 2019, "Dying ReLU and initialization", arXiv:1903.06733.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1. Received: {batch_size}")
     count = len(keras.tree.flatten(inputs)[0])
     if not count:
         raise ValueError("dead units are told by the inputs that they do not answer to. Received: no inputs")

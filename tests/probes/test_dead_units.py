@@ -4,6 +4,7 @@ import pytest
 from keras import layers
 
 from models import nielsen_convnet
+from pipelines import mnist
 from probes.dead_units import dead_units
 
 
@@ -71,6 +72,23 @@ def test_several_inputs_and_half_precision():
     assert dead_units(model, {"one": rows(), "other": rows()})["h"].all()
 
 
+@pytest.mark.parametrize("batch_size", [0, -5])
+def test_batches_of_nothing_are_refused(batch_size):
+    with pytest.raises(ValueError, match=f"at least 1. Received: {batch_size}"):
+        dead_units(dense([0.0, 0.0, 0.0], "relu"), rows(), batch_size=batch_size)
+
+
 def test_nothing_to_answer_to():
     with pytest.raises(ValueError, match="Received: no inputs"):
         dead_units(dense([0.0, 0.0, 0.0], "relu"), rows(0))
+
+
+def test_the_books_first_biases_silence_filters_from_the_start(real_mnist):
+    images = mnist.load("mnist").validation[:2000].arrays()[0]
+    found = {}
+    for stddev in (1.0, 0.0):
+        for seed in range(5):
+            keras.utils.set_random_seed(seed)
+            model = nielsen_convnet(hidden=(1000, 1000), bias_stddev=stddev)
+            found.setdefault(stddev, []).append(int(dead_units(model, images)["stage1"].sum()))
+    assert found == {1.0: [7, 11, 4, 4, 2], 0.0: [0, 0, 0, 0, 0]}         # of 20, in rung 7's network
