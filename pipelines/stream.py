@@ -111,7 +111,7 @@ def cut_last(everything, validation, fold=None):
     """
     if not 0 <= validation < len(everything) or (fold and not validation):
         raise ValueError(f"validation must be in [0, {len(everything) - 1}], how many training images "
-                         f"validate, and above 0 with --fold. Received: {validation}")
+                         f"validate, and above 0 for folds. Received: {validation}")
     if not validation:
         return everything, None
     cut = len(everything) - validation

@@ -128,6 +128,12 @@ class Run:
         self.fold_taken = True
         return parts(self.fold_name)
 
+    def validation_size(self, asked, otherwise):
+        """How many training examples validate: those asked for, and where none are, as a search and
+        folds cannot do without: otherwise.
+        """
+        return asked or (otherwise if self.searching or self.fold else 0)
+
     def child(self, name, config, *, seed=None, changed=None, part=True):
         """A run in a folder of its own below this one, for recipes that train several networks.
 

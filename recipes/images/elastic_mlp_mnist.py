@@ -80,7 +80,7 @@ def main(config, run):
     distortion = Distortion(config.rotation, config.shear, config.scale, config.shift, config.sigma,
                             config.alpha, config.gentle)
     plain = distortion == Distortion(sigma=config.sigma, gentle=config.gentle)
-    validation = config.validation or (mnist.VALIDATION if run.searching or run.fold else 0)
+    validation = run.validation_size(config.validation, mnist.VALIDATION)
     data = mnist.load(config.data, config.batch_size, seed=run.seed, fold=run.fold, validation=validation,
                       augment=None if plain else distortion, augment_by_label=True)
     with run.scope():

@@ -196,7 +196,7 @@ def accuracy(logits, examples):
 def main(config, run):
     if config.views not in VIEWS:
         raise ValueError(f"views must be one of {', '.join(map(str, VIEWS))}. Received: {config.views}")
-    validation = config.validation or (cifar.VALIDATION if run.searching or run.fold else 0)
+    validation = run.validation_size(config.validation, cifar.VALIDATION)
     data = cifar.load(config.data, config.batch_size, seed=run.seed, fold=run.fold, validation=validation,
                       augment=augmentation(config))
     with run.scope():

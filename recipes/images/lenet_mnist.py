@@ -177,7 +177,7 @@ def compiled_model(config, data, seed=0):
 def main(config, run):
     distortion = Distortion(config.rotation, config.shear, config.scale, config.shift, config.sigma,
                             config.alpha)
-    validation = config.validation or (mnist.VALIDATION if run.searching or run.fold else 0)
+    validation = run.validation_size(config.validation, mnist.VALIDATION)
     data = mnist.load(config.data, config.batch_size, seed=run.seed, fold=run.fold, validation=validation,
                       augment=None if distortion == Distortion() else distortion)
     with run.scope():

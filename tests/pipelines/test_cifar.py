@@ -29,7 +29,7 @@ def test_digits_stand_in_for_cifar():
 def test_all_images_train_where_none_validates():
     data = cifar.load("digits", 16, validation=0)
     assert data.validation is None and len(data.training) == 1437
-    with pytest.raises(ValueError, match="above 0 with --fold. Received: 0"):
+    with pytest.raises(ValueError, match="above 0 for folds. Received: 0"):
         cifar.load("digits", 16, validation=0, fold=(1, 5))
 
 

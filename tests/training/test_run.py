@@ -10,6 +10,7 @@ from models import nielsen_convnet
 from pipelines import digits
 from training import Run
 from training.files import replacing
+from training.run import Trial
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +114,10 @@ def test_a_finished_child_is_not_trained_again(tmp_path, data):
     assert again[1:] == (history, written)
     for one, other in zip(weights, again[0], strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("kind", "fold", "asked", "size"), [
+    (Run, "", 0, 0), (Run, "", 70, 70), (Run, "1/5", 0, 100), (Run, "1/5", 70, 70), (Trial, "", 0, 100),
+    (Trial, "", 70, 70)])
+def test_a_search_and_folds_validate_even_where_a_run_would_train_on_all(tmp_path, kind, fold, asked, size):
+    assert kind(tmp_path / "run", fold=fold).validation_size(asked, 100) == size

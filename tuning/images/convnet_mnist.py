@@ -1,4 +1,4 @@
-"""Search space of recipes/images/convnet_mnist.py: widths, rate, decay and dropout of Nielsen's convnet."""
+"""Search space of recipes/images/convnet_mnist.py: widths, rate, decay, dropout and first biases."""
 import dataclasses
 
 from recipes.images.convnet_mnist import Config
@@ -17,4 +17,5 @@ def sample(hp, base=Config()):
         activation=hp.Choice("activation", ["relu", "sigmoid"], default=base.activation),
         learning_rate=hp.Float("learning_rate", 0.003, 0.3, sampling="log", default=base.learning_rate),
         weight_decay=hp.Float("weight_decay", 1e-6, 1e-3, sampling="log", default=base.weight_decay),
-        dropout=hp.Float("dropout", 0.0, 0.6, step=0.1, default=base.dropout))
+        dropout=hp.Float("dropout", 0.0, 0.6, step=0.1, default=base.dropout),
+        bias_stddev=hp.Float("bias_stddev", 0.0, 1.0, step=0.25, default=base.bias_stddev))
