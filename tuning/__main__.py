@@ -69,6 +69,8 @@ def search_parser(command):
     parser.add_argument("--repeats", type=int, default=1, metavar="K", help="seeds whose mean is the value")
     parser.add_argument("--folds", type=int, default=0, metavar="K", help="cross-validate, for small data")
     parser.add_argument("--factor", type=int, default=3, help="of hyperband: a third (3) is trained on")
+    parser.add_argument("--initial-points", type=int, metavar="N", help="of bayesian: trials before its "
+                        "model chooses; default: one more than there are parameters")
     parser.add_argument("--no-pruning", action="store_true", help="let bad trials run to their end")
     parser.add_argument("--folder", default="", metavar="DIR", help="by default runs/search-NAME-<time>")
     if command == "chief":
@@ -85,14 +87,17 @@ def add_address(parser):
 def search(arguments, command="search"):
     flags, rest = search_parser(command).parse_known_args(arguments)
     for name, least in (("trials", 1), ("epochs", 1), ("repeats", 1), ("factor", 2), ("seed", 0),
-                        ("workers", 0 if command == "chief" else 1)):
+                        ("initial_points", 1), ("workers", 0 if command == "chief" else 1)):
         value = getattr(flags, name)
         if value is not None and value < least:
-            raise ValueError(f"--{name} must be at least {least}. Received: {value}")
+            raise ValueError(f"--{name.replace('_', '-')} must be at least {least}. Received: {value}")
     if flags.folds and flags.folds < 2:
         raise ValueError(f"--folds must be at least 2. Received: {flags.folds}")
     if flags.minutes is not None and flags.minutes <= 0:
         raise ValueError(f"--minutes must be positive. Received: {flags.minutes}")
+    if flags.initial_points is not None and flags.algorithm != "bayesian":
+        raise ValueError("--initial-points goes with --algorithm bayesian alone. "
+                         f"Received: --algorithm {flags.algorithm}")
     if not flags.name.endswith(".py") and flags.name not in spaces.names():
         spaces.load(flags.name)                              # says why, without waiting for TensorFlow
     start_tensorflow()
@@ -110,6 +115,7 @@ def search(arguments, command="search"):
     folder = flags.folder or f"runs/search-{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     made = Search.new(folder, space, base, algorithm=flags.algorithm, trials=flags.trials, seed=flags.seed,
                       repeats=flags.repeats, folds=flags.folds, factor=flags.factor, minutes=flags.minutes,
+                      initial_points=flags.initial_points,
                       pruning=not flags.no_pruning and flags.algorithm != "hyperband",
                       fixed=fixed, flags=passed_on)
     address = {"host": flags.host, "port": flags.port} if command == "chief" else {}

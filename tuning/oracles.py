@@ -7,17 +7,25 @@ What is added around keras-tuner 1.4.8, and why:
 - A trial whose worker has died stays RUNNING for ever. Here a worker holds a lease.
 - The stream of random numbers of seed s + 1 is that of seed s, moved by one parameter; seed 0 is another
   one each time.
+- Bayesian search is a random one until there are three trials for each parameter, and its model can tell
+  little of what trainings give.
 - A search whose trials are exhausted sends workers home while others' trials may still come back.
 """
 import math
 import threading
 import time
 import traceback
+import warnings
 
 import keras_tuner
 import numpy as np
 from keras_tuner import oracles
+from keras_tuner.engine.hyperparameters import Fixed
 from keras_tuner.engine.trial import Trial, TrialStatus
+from scipy.stats import norm, rankdata
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import Matern, WhiteKernel
 from threadpoolctl import threadpool_limits
 
 from training.files import read_json, write_json
@@ -238,16 +246,76 @@ class Grid(Lasting, oracles.GridSearchOracle):
         self._populate_next = state["populate_next"]
 
 
-class Bayesian(Lasting, oracles.BayesianOptimizationOracle):
-    """Random numbers that depend on the seed and the trial alone, and no configuration twice."""
+class Ranked(oracles.BayesianOptimizationOracle):
+    """keras-tuner's Bayesian search, with a model that learns from few trainings, some of which fail.
+
+    The Gaussian process sees each value as the normal score of its rank. As they are, one training
+    that came to nothing makes 98 and 99 % the same to it. Its kernel has a noise of its own, and its
+    length scale stays within .1 to 10 of a parameter's range: down at keras-tuner's 1e-5 no trial
+    tells anything of another, and every choice is a random one. The next trial is the best of many
+    configurations by the lower confidence bound of its error: random ones, and neighbours of the best
+    trials. keras-tuner climbs between configurations that can be, for seconds, and then rounds.
+    """
+    anywhere, near = 2000, 200       # random candidates, and neighbours of each of the best trials
+
+    def populate_space(self, trial_id):
+        done = [trial for trial in self.trials.values() if trial.status == TrialStatus.COMPLETED]
+        if len(done) < self.num_initial_points:
+            return self._random_populate_space()
+        points, errors = self._vectorize_trials()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)        # the kernel at one of its bounds
+            self.gpr.fit(points, errors)
+        random = self._random_state
+        best = points[np.argsort(errors, kind="stable")[:5]].repeat(self.near, axis=0)
+        candidates = np.concatenate([random.uniform(size=(self.anywhere, points.shape[1])),
+                                     np.clip(best + random.normal(0, 0.1, best.shape), 0, 1)])
+        mean, deviation = self.gpr.predict([self.as_it_would_be(point) for point in candidates],
+                                           return_std=True)
+        for index in np.argsort(mean - self.beta * deviation, kind="stable"):
+            chosen = self._vector_to_values(candidates[index])
+            if not self._duplicate(chosen):
+                return {"status": TrialStatus.RUNNING, "values": chosen}
+        return self._random_populate_space()
+
+    def as_it_would_be(self, point):
+        """A point of the unit cube moved to the configuration that it stands for; what it does not use
+        stands at its default.
+        """
+        values = {each.name: each.value for each in self.hyperparameters.space if isinstance(each, Fixed)}
+        moved = []
+        for parameter, part in zip(self._nonfixed_space(), point, strict=True):
+            used = all(condition.is_active(values) for condition in parameter.conditions)
+            value = parameter.prob_to_value(part) if used else parameter.default
+            if used:
+                values[parameter.name] = value
+            moved.append(parameter.value_to_prob(value))
+        return moved
+
+    def _make_gpr(self):
+        return GaussianProcessRegressor(Matern(1.0, (0.1, 10), nu=2.5) + WhiteKernel(0.05, (1e-3, 1)),
+                                        n_restarts_optimizer=4, normalize_y=True, random_state=self.seed)
+
+    def _vectorize_trials(self):
+        """keras-tuner's (parameters, errors) of all trials, with normal scores for errors."""
+        done = [trial for trial in self.trials.values() if trial.status == TrialStatus.COMPLETED]
+        values = [trial.score for trial in done]
+        try:
+            for trial, score in zip(done, norm.ppf((rankdata(values) - 0.5) / len(values)), strict=True):
+                trial.score = score
+            return super()._vectorize_trials()
+        finally:
+            for trial, value in zip(done, values, strict=True):
+                trial.score = value
+
+
+class Bayesian(Lasting, Ranked):
+    """Random numbers that depend on the seed and the trial alone."""
 
     def populate_space(self, trial_id):
         self._random_state = np.random.RandomState([self.seed, int(trial_id)])
-        with threadpool_limits(1):         # thousands of tiny products; several threads take twice as long
-            answer = super().populate_space(trial_id)
-        if answer["values"] is not None and self._duplicate(answer["values"]):
-            return self._random_populate_space()
-        return answer
+        with threadpool_limits(1):         # many tiny products; several threads take twice as long
+            return super().populate_space(trial_id)
 
 
 class Hyperband(Lasting, oracles.HyperbandOracle):
@@ -261,5 +329,7 @@ def create(search):
                            hyperband_iterations=None if search.trials else 1)
         oracle.max_trials = search.trials
         return oracle
-    kinds = {"random": Random, "grid": Grid, "bayesian": Bayesian}
-    return kinds[search.algorithm](search, max_trials=search.trials)
+    if search.algorithm == "bayesian":
+        initial = search.initial_points or 1 + len(search.hyperparameters().space)
+        return Bayesian(search, max_trials=search.trials, num_initial_points=initial)
+    return {"random": Random, "grid": Grid}[search.algorithm](search, max_trials=search.trials)

@@ -33,10 +33,11 @@ class Search:
            trial_00/             config.json, run/ (the run folder), result.json once it has ended
            report.html
 
-    The settings are attributes: space, recipe, algorithm, trials, epochs, factor, seed,
-    repeats, folds, pruning, minutes, base, fixed, flags, objective, direction.
+    The settings are attributes: space, recipe, algorithm, trials, epochs, factor, initial_points,
+    seed, repeats, folds, pruning, minutes, base, fixed, flags, objective, direction.
     Raises FileNotFoundError or ValueError, in a sentence, if the folder holds no search.
     """
+    initial_points = None          # of bayesian; None: one more than there are parameters
 
     def __init__(self, folder):
         self.folder = Path(folder).resolve()

@@ -49,6 +49,17 @@ def test_another_seed_is_another_search(new):
     assert not drawn[0] & drawn[1]
 
 
+@pytest.mark.parametrize("asked, initial", [({}, 5), ({"initial_points": 2}, 2)])
+def test_bayesian_search_is_random_only_until_its_model_chooses(new, asked, initial):
+    """Left to itself, keras-tuner draws three for each parameter: 12 here, and 24 of 20 for convnet_mnist."""
+    drawn, chosen = new("drawn", "random", initial + 2), new("chosen", "bayesian", initial + 2, **asked)
+    drawn.run()
+    chosen.run()
+    drawn, chosen = ([row["values"] for row in records(search)] for search in (drawn, chosen))
+    assert chosen[:initial] == drawn[:initial]
+    assert all(values not in drawn for values in chosen[initial:])
+
+
 def test_grid_goes_through_all_combinations_of_what_is_not_fixed(new):
     search = new("grid", "grid", None, fields={"rate": .01, "width": 6}, fixed=["rate", "width"])
     search.run()
