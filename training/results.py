@@ -89,12 +89,18 @@ def without_paths(config):
 
 
 def add(entries, run, card):
-    """Puts one run into its entry of the list, or into a new one."""
-    same = ("name", "config", "precision")
-    entry = next((entry for entry in entries if all(entry[key] == run[key] for key in same)), None)
+    """Puts one run into its entry of the list, or into a new one.
+
+    Where a config lacks a field, it is older than the field, whose default is how it was then.
+    """
+    same = {"name": run["name"], "config": card.default | run["config"], "precision": run["precision"]}
+    entry = next((entry for entry in entries
+                  if same == {key: entry[key] for key in same} | {"config": card.default | entry["config"]}),
+                 None)
     if entry is None:
-        entry = {**{key: run[key] for key in same}, "runs": []}
+        entry = {"runs": []}
         entries.append(entry)
+    entry.update(same)
     runs = [other for other in runs_of(entry) if other["seed"] != run["seed"]]
     runs = sorted([*runs, run], key=lambda run: run["seed"])
     names = dict.fromkeys(name for run in runs for name in run["metrics"])

@@ -55,6 +55,18 @@ def test_seeds_accumulate_over_calls_and_the_same_seed_replaces(tmp_path, store)
     assert entry["minutes"] == pytest.approx(5 / 3, abs=0.01)
 
 
+def test_a_run_older_than_a_field_is_of_the_configuration_with_its_default(tmp_path, store, monkeypatch):
+    store(finished_run(tmp_path / "old", 0, 0.98))
+    newer = Card(None, "An idea.", {}, {}, {"data": "mnist", "dropout": 0.0, "epochs": 5}, {}, {"": 98.0})
+    monkeypatch.setitem(CARDS, "lesson", newer)
+    config = {"data": "mnist", "dropout": 0.0, "epochs": 2}
+    default, other = store(finished_run(tmp_path / "new", 1, 0.96, config=config),
+                           finished_run(tmp_path / "other", 2, 0.97, config={**config, "dropout": 0.5}))
+    assert default["config"] == config and default["seeds"] == [0, 1]
+    assert default["metrics"]["test_accuracy"]["values"] == [0.98, 0.96]
+    assert other["config"]["dropout"] == 0.5 and other["seeds"] == [2]
+
+
 def test_other_configurations_have_entries_of_their_own_in_published_order(tmp_path, store):
     entries = store(finished_run(tmp_path / "a"), finished_run(tmp_path / "b", name="wide"),
                     finished_run(tmp_path / "c", config={"data": "mnist", "epochs": 9},
