@@ -77,6 +77,7 @@ def told(seconds, trials, best):
 
 def ours_searched(folder, algorithm, seed, options):
     return searched(folder, algorithm, seed, options, "--minutes", options.minutes,
+                    *(["--workers", options.workers] if options.workers > 1 else []),
                     *(["--trials", "1000"] if algorithm == "hyperband" else []))
 
 
@@ -95,19 +96,22 @@ def each_search(options, report, folder, search):
     """Measures every (algorithm, seed) that the report lacks, and writes the report after each."""
     algorithms = options.algorithms if options.part == "curves" else ["optuna"]
     setting = {"minutes": options.minutes, "quick": options.quick, "flags": options.fixed}
-    runs = {(run["algorithm"], run["seed"]): run for run in report.get(options.part, {}).get("runs", [])}
+
+    def place(run):
+        return run["algorithm"], run.get("workers", 1), run["seed"]
+    runs = {place(run): run for run in report.get(options.part, {}).get("runs", [])}
     for seed in range(options.seeds):
         for algorithm in algorithms:
-            stored = runs.get((algorithm, seed), {})
+            new = {"algorithm": algorithm, "seed": seed, "workers": options.workers, **setting}
+            stored = runs.get(place(new), {})
             if not options.again and all(stored.get(name) == value for name, value in setting.items()):
                 print(f"{algorithm}, seed {seed}: measured on {stored['date']}; --again measures it anew")
                 continue
             load = round(os.getloadavg()[0], 1)
             found = search(folder / f"{algorithm}-{seed}", algorithm, seed, options)
-            runs[algorithm, seed] = {"algorithm": algorithm, "seed": seed, **setting, "date": today(),
-                                     "load_before": load, "environment": environment(), **found}
-            report[options.part] = {"runs": sorted(runs.values(), key=lambda run: (run["algorithm"],
-                                                                                  run["seed"]))}
+            runs[place(new)] = {**new, "date": today(), "load_before": load, "environment": environment(),
+                                **found}
+            report[options.part] = {"runs": sorted(runs.values(), key=place)}
             write_json(options.out, report)
             print(f"{algorithm}, seed {seed}: validation error {found['best_error']}, "
                   f"{found['trials']} trials", flush=True)
@@ -163,17 +167,22 @@ def plot(report, path):
     figure = Figure((8, 5), layout="constrained")
     axes = figure.subplots()
     colours = dict(zip([*ALGORITHMS, "optuna"], ("#666666", "#0072B2", "#D55E00", "#009E73"), strict=True))
-    for algorithm, colour in colours.items():
-        own = [run for run in runs if run["algorithm"] == algorithm and run["error_against_seconds"]]
+    kinds = sorted({(run["algorithm"], run.get("workers", 1)) for run in runs})
+    for algorithm, workers in kinds:
+        colour, style = colours[algorithm], "-" if workers == 1 else "--"
+        own = [run for run in runs if run["error_against_seconds"]
+               and (run["algorithm"], run.get("workers", 1)) == (algorithm, workers)]
         if not own:
             continue
         times = np.linspace(0, 60 * max(run["minutes"] for run in own), 500)
         lines = [[min((error for at, error in run["error_against_seconds"] if at <= when), default=np.nan)
                   for when in times] for run in own]
         for each in lines:
-            axes.step(times / 60, 100 * np.array(each), color=colour, alpha=.3, linewidth=1, where="post")
-        axes.step(times / 60, 100 * np.median(lines, axis=0), color=colour, linewidth=2.5, where="post",
-                  label=f"{algorithm} ({len(own)} seed{'s' if len(own) > 1 else ''})")
+            axes.step(times / 60, 100 * np.array(each), style, color=colour, alpha=.3, linewidth=1,
+                      where="post")
+        label = algorithm + (f", {workers} workers" if workers > 1 else "")
+        axes.step(times / 60, 100 * np.median(lines, axis=0), style, color=colour, linewidth=2.5,
+                  where="post", label=f"{label} ({len(own)} seed{'s' if len(own) > 1 else ''})")
     axes.set(xlabel="minutes", ylabel="best validation error so far (%)", yscale="log",
              title=f"Search of convnet_mnist, {runs[0]['environment']['device']}" if runs else "")
     axes.grid(alpha=.3, which="both")
@@ -197,11 +206,14 @@ def main(arguments=None):
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--algorithms", nargs="*", default=ALGORITHMS, choices=ALGORITHMS)
+    parser.add_argument("--workers", type=int, default=1, help="of curves: trials at a time")
     parser.add_argument("--again", action="store_true", help="measure searches that are there already, too")
     parser.add_argument("--optuna-path", default="", help="folder of pip install --target, with Optuna")
     parser.add_argument("--quick", action="store_true", help="digits, seconds")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
+    if options.workers > 1 and options.part != "curves":
+        parser.error("--workers is of curves alone")
     options.fixed = ["--data", "digits", "--epochs", "2"] if options.quick else FIXED
     report = read_json(options.out) if options.out.exists() else {}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,34 +1,39 @@
 """report.html of a run: one file that opens anywhere, from what the run folder holds.
 
 What is missing is left out, so an unfinished run, a recipe with a loop of its own and a
-folder of several runs have a report too. Nothing here loads TensorFlow.
+folder of several runs have a report too. TensorFlow is loaded only to tell what predict takes.
 """
-import base64
-import csv
-import functools
 import io
-import json
 import math
-import re
 import shlex
 import time
-import zipfile
 from html import escape
-from pathlib import Path
-from string import Template
 from urllib.parse import quote
 
 import numpy as np
 
-from training import card, predictions
-from training.files import read_json, replacing
+from training import predictions
+from training.files import replacing
+from training.page import (
+    PAGE,
+    STYLE,
+    data_uri,
+    display,
+    duration,
+    exact,
+    is_number,
+    number,
+    section,
+    settings,
+    signed,
+)
+from training.run_files import Files, as_dict
 
 PLOTS = ("learning_curve", "confusion_matrix", "misclassified", "first_layer", "calibration")
 X_AXES = ("epoch", "updates", "update", "step", "episode")
 NOT_CURVES = ("epoch", "updates", "learning_rate")
 MAPS_SHOWN = 64               # filters of a convolution
 UNITS_SHOWN = 30              # units of a dense layer
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 
 
 def write(folder):
@@ -49,179 +54,6 @@ def write(folder):
     with replacing(path) as part:
         part.write_text(page, encoding="utf-8")
     return path
-
-
-class Files:
-    """What a run folder holds, each part None or empty where it is missing; problems names what is broken."""
-
-    def __init__(self, folder):
-        self.folder, self.problems = Path(folder), []
-        if not holds_run(self.folder):
-            raise FileNotFoundError(f"{folder} holds neither config.json nor metrics.json, so it is not the "
-                                    "folder of a run. Name the --run-dir of a run.")
-        self.about = as_dict(self.read("config.json", read_json))
-        self.metrics = self.read("metrics.json", read_json)
-        self.finished = self.metrics is not None
-        self.metrics = as_dict(self.metrics)
-        self.environment = as_dict(self.read("environment.json", read_json))
-        self.history = self.read("history.csv", read_history) or {}
-        self.recipe, self.name = str(self.about.get("recipe", "")), str(self.about.get("name", ""))
-        self.config = as_dict(self.about.get("config"))
-        self.card = card.read(self.recipe)
-        self.title = " ".join(filter(None, (self.recipe or self.folder.resolve().name, self.name)))
-        self.children = [path for path in sorted(self.folder.iterdir(), key=natural_order) if holds_run(path)]
-
-    def read(self, name, reader):
-        path = self.folder / name
-        if not path.exists():
-            return None
-        try:
-            return reader(path)
-        except UNREADABLE as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            self.problems.append(f"{name} ({reason})")
-            return None
-
-    @functools.cached_property
-    def network(self):
-        return self.read("model.keras", read_network)
-
-    @functools.cached_property
-    def predictions(self):
-        stored = self.read("predictions.npz", read_predictions)
-        if stored is None:
-            return None
-        activation = (self.network or {}).get("activation", "softmax")
-        return {**stored, "confidences": predictions.probabilities(stored["logits"], activation)}
-
-    @property
-    def class_names(self):
-        classes = self.predictions["confidences"].shape[1]
-        names = [str(name) for name in (self.network or {}).get("class_names") or ()]
-        return names if len(names) == classes else [str(index) for index in range(classes)]
-
-    @property
-    def differing(self):
-        """The fields that are not as in the recipe's configuration of that name: {field: its value}.
-
-        {} where that configuration cannot be read from the source.
-        """
-        if self.card is None or (self.name and self.name not in self.card.named):
-            return {}
-        baseline = self.card.baseline(self.name)
-        return {name: baseline[name] for name, value in self.config.items()
-                if name in baseline and baseline[name] != value}
-
-    @property
-    def headline(self):
-        """The metric that stands beside the published figure."""
-        return self.card.headline if self.card is not None else "test_accuracy"
-
-    @property
-    def unit(self):
-        """What the headline counts, "" where it is a fraction shown in %."""
-        return self.card.unit if self.card is not None and self.card.unit != "%" else ""
-
-    def number(self, name, value):
-        """A metric as text; the headline is a fraction where the card's unit is %."""
-        as_accuracy = name == self.headline and self.card is not None and self.card.unit == "%"
-        return number("accuracy" if as_accuracy else name, value)
-
-    @property
-    def published(self):
-        return self.card.published_for(self.name) if self.card is not None and self.name != "all" else None
-
-    @property
-    def minutes(self):
-        seconds = (self.read("times.csv", read_history) or {}).get("seconds")
-        if seconds is not None:
-            return float(np.nanmax(seconds)) / 60 if np.isfinite(seconds).any() else None
-        below = [Files(child).minutes for child in self.children]
-        return sum(filter(None, below)) or None
-
-    @property
-    def best(self):
-        """Index of the best epoch, the first of equals, by validation accuracy or else loss; or None."""
-        for column, arg in (("val_accuracy", np.nanargmax), ("val_loss", np.nanargmin)):
-            if column in self.history and np.isfinite(self.history[column]).any():
-                return int(arg(self.history[column]))
-        return None
-
-
-def holds_run(folder):
-    return folder.is_dir() and ((folder / "config.json").exists() or (folder / "metrics.json").exists())
-
-
-def as_dict(value):
-    return value if isinstance(value, dict) else {}
-
-
-def natural_order(path):
-    """2 before 10."""
-    return [(int(part), "") if part.isdigit() else (math.inf, part) for part in re.split(r"(\d+)", path.name)]
-
-
-def read_history(path):
-    """{column: float64 (rows,)}, NaN for what is no number; columns without any number are left out."""
-    rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
-    columns = {name: np.array([number_or_nan(row.get(name)) for row in rows])
-               for name in (rows[0] if rows else ()) if name}
-    return {name: values for name, values in columns.items() if np.isfinite(values).any()}
-
-
-def number_or_nan(text):
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def read_predictions(path):
-    """The arrays of predictions.npz, or None if they are not a classifier's."""
-    with np.load(path) as archive:
-        stored = dict(archive)
-    if not predictions.is_classification(stored["logits"], stored["labels"]):
-        return None
-    return stored
-
-
-def read_network(path):
-    """{"class_names": ..., "activation": ..., "first": (kind, layer name, kernel, input shape) or None}."""
-    with zipfile.ZipFile(path) as archive:
-        about = json.loads(archive.read("about.json")) if "about.json" in archive.namelist() else {}
-        architecture = json.loads(archive.read("config.json"))
-        weights = archive.read("model.weights.h5")
-    import h5py
-    with h5py.File(io.BytesIO(weights)) as file:
-        return {"class_names": about.get("class_names"), "first": first_kernel(architecture, file),
-                "activation": about.get("activation", "softmax")}
-
-
-def first_kernel(architecture, group, input_shape=None):
-    """The kernel nearest the input, if that layer is a Conv2D or Dense: (class, name, array, input shape).
-
-    Keras stores the weights of a Sequential or functional model under layers/<class in snake
-    case>, numbered per class in the order of the layers.
-    """
-    seen = {}
-    for layer in architecture.get("config", {}).get("layers", []):
-        kind, config = layer["class_name"], layer["config"]
-        if kind == "InputLayer":
-            input_shape = input_shape or (config.get("batch_shape") or [None])[1:]
-            continue
-        key = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
-        stored = f"layers/{key}" + (f"_{seen[key]}" if key in seen else "")
-        seen[key] = seen.get(key, 0) + 1
-        if kind in ("Sequential", "Functional") and stored in group:
-            found = first_kernel(layer, group[stored], input_shape)
-            if found:
-                return found
-        elif kind in ("Conv2D", "Dense") and f"{stored}/vars/0" in group:
-            kernel = np.asarray(group[f"{stored}/vars/0"], np.float32)
-            return kind, config.get("name", key), kernel, input_shape
-        elif f"{stored}/vars/0" in group and kind not in ("Normalization", "BatchNormalization"):
-            return None
-    return None
 
 
 # ---- the parts of the page, each "" where the folder has nothing for it
@@ -257,14 +89,6 @@ def headline(files):
     facts.append(f"commit {commit}" if commit else "")
     parts.append(f'<p class="facts">{" · ".join(escape(str(fact)) for fact in facts if fact)}</p></header>')
     return "".join(parts)
-
-
-def duration(minutes):
-    if minutes is None:
-        return ""
-    if minutes < 2:
-        return f"{60 * minutes:.0f} s"
-    return f"{minutes:.1f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
 
 
 def tiles(files):
@@ -312,14 +136,6 @@ def published_tile(files):
     if is_number(measured) and per_cent:
         return value, f"measured minus published: {signed(100 * measured - figure)} points"
     return value, f"the authors' figure{', ' * bool(files.unit)}{files.unit}"
-
-
-def settings(fields):
-    return ", ".join(f"{name.replace('_', ' ')} {display(value)}" for name, value in fields.items())
-
-
-def signed(value):
-    return f"{value:+.2f}".replace("-", "−")
 
 
 def recipe_card(files):
@@ -620,11 +436,6 @@ def commands(files):
 
 # ---- words, numbers and pictures
 
-def section(title, lead, body, kind=""):
-    lead = f'<p class="lead">{escape(lead)}</p>' if lead.strip() else ""
-    return f"<section{f' class={kind}' if kind else ''}><h2>{escape(title)}</h2>{lead}{body}</section>"
-
-
 def plot(files, name, figure, alternative, wide=False):
     """Saves the figure as figures/<name>.png and returns it as an HTML image."""
     content = save_plot(files, name, figure)
@@ -638,134 +449,3 @@ def save_plot(files, name, figure):
     with replacing(path) as part:
         figures.save(figure, part)
     return path.read_bytes()
-
-
-def data_uri(content):
-    return "data:image/png;base64," + base64.b64encode(content).decode()
-
-
-def is_number(value):
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def number(name, value):
-    """Accuracies in per cent with two decimals, other floats with four digits."""
-    if "accuracy" in name and 0 <= value <= 1:
-        return f"{100 * value:.2f} %"
-    return f"{int(value):,}" if float(value).is_integer() else f"{value:.4g}"
-
-
-def display(value):
-    if isinstance(value, bool) or value is None:
-        return {True: "yes", False: "no", None: "none"}[value]
-    if isinstance(value, list | tuple):
-        return ", ".join(map(display, value)) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def exact(value):
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 400 else text[:400] + " …"
-
-
-STYLE = """
-:root { color-scheme: light dark; --page: #f4f5f7; --card: #ffffff; --ink: #1b1f24; --soft: #59636e;
-  --line: #dfe3e8; --accent: #0072b2; --mark: #fff3d6; --markline: #e69f00; --code: #eef1f4; }
-@media (prefers-color-scheme: dark) { :root { --page: #0d0f12; --card: #171717; --ink: #e8eaed;
-  --soft: #a3acb6;
-  --line: #33383e; --accent: #56b4e9; --mark: #33290f; --markline: #e69f00; --code: #23272c; }
-  img.plot { filter: invert(.91) hue-rotate(180deg); } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); line-height: 1.5;
-  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
-main { max-width: 860px; margin: 0 auto; padding: 28px 16px 40px; }
-header { margin-bottom: 20px; }
-h1 { margin: 0; font-size: clamp(1.7rem, 5vw, 2.4rem); line-height: 1.15; overflow-wrap: anywhere; }
-h1 .name { color: var(--accent); font-weight: 500; }
-h2 { margin: 0 0 6px; font-size: 1.25rem; }
-.kind { margin: 0 0 4px; color: var(--soft); font-size: .85rem; letter-spacing: .06em;
-  text-transform: uppercase; }
-.idea { margin: 8px 0 0; font-size: 1.12rem; color: var(--soft); max-width: 42em; }
-.facts, .lead, footer { color: var(--soft); font-size: .93rem; }
-.lead { margin: 0 0 14px; max-width: 46em; }
-section { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 20px 22px;
-  margin: 16px 0; }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px;
-  margin: 18px 0 12px; }
-.tile { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 12px 14px;
-  display: flex; flex-direction: column; overflow-wrap: anywhere; }
-.tile span { color: var(--soft); font-size: .85rem; } .tile b { font-size: 1.45rem; font-weight: 650; }
-.tile small { color: var(--soft); font-size: .8rem; line-height: 1.35; }
-.tile.main { border-color: var(--accent); border-width: 2px; } .tile.main b { color: var(--accent); }
-.notice { background: var(--mark); border-left: 4px solid var(--markline); border-radius: 6px;
-  padding: 10px 14px;
-  margin: 0 0 18px; overflow-wrap: anywhere; }
-section.broad { width: min(1240px, 100vw - 32px); position: relative; left: 50%;
-  transform: translateX(-50%); }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 8px 18px; margin: 0; }
-dt { color: var(--soft); } dd { margin: 0; }
-.scroll { overflow-x: auto; }
-img.plot { display: block; width: 100%; max-width: 640px; height: auto; margin: 0 auto; }
-img.plot.wide { max-width: none; min-width: 1000px; }
-figure { margin: 0; } figcaption { color: var(--soft); font-size: .85rem; }
-figure.own { margin-bottom: 14px; text-align: center; }
-figure.own img { max-width: 100%; height: auto; border-radius: 6px; background: #fff; }
-.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(92px, 1fr)); gap: 14px 12px; }
-.gallery figcaption { text-align: center; line-height: 1.3; margin-top: 4px; overflow-wrap: anywhere; }
-img.pixels { display: block; width: 100%; image-rendering: pixelated; border-radius: 6px; }
-.classes { list-style: none; margin: 0; padding: 0; columns: 2 300px; column-gap: 36px; }
-.classes li { display: grid; grid-template-columns: var(--name) 1fr 4.2em 6.8em; gap: 8px;
-  align-items: center;
-  padding: 3px 0; break-inside: avoid; font-variant-numeric: tabular-nums; font-size: .93rem; }
-.classes b { overflow-wrap: anywhere; line-height: 1.2;
-  } .classes span, .classes small { text-align: right; }
-.classes small { color: var(--soft); }
-.bar { background: var(--code); border-radius: 4px; height: 10px; overflow: hidden; }
-.bar i { display: block; height: 100%; background: var(--accent); }
-table { border-collapse: collapse; font-size: .93rem; width: 100%; }
-th, td { text-align: left; padding: 5px 14px 5px 0; border-bottom: 1px solid var(--line);
-  vertical-align: top; }
-th { font-weight: 500; white-space: nowrap; } tr:last-child > * { border-bottom: 0; }
-table.numbers td { white-space: nowrap; }
-table.numbers td, table.numbers thead th:not(:first-child) { text-align: right;
-  font-variant-numeric: tabular-nums; }
-table.numbers thead th { color: var(--soft); font-size: .85rem; white-space: normal;
-  vertical-align: bottom; }
-table.config td:last-child { color: var(--soft); }
-.differs td:nth-child(2) { font-weight: 650; }
-.tag { display: inline-block; background: var(--mark); border: 1px solid var(--markline);
-  border-radius: 20px;
-  padding: 0 8px; font-size: .78rem; font-weight: 400; white-space: nowrap; }
-summary { cursor: pointer; } details table { margin-top: 10px; } details td { overflow-wrap: anywhere; }
-a { color: var(--accent); }
-code { font: .88em ui-monospace, "SF Mono", Menlo, Consolas, monospace; background: var(--code);
-  border-radius: 6px;
-  padding: 2px 6px; overflow-wrap: anywhere; }
-.commands { list-style: none; margin: 0; padding: 0; }
-.commands li { padding: 6px 0; } .commands code { display: inline-block; padding: 6px 10px;
-  user-select: all; }
-.commands span { display: block; color: var(--soft); font-size: .9rem; padding: 2px 0 0 2px; }
-@media (max-width: 520px) { section { padding: 16px 14px; } dl { grid-template-columns: 1fr; gap: 2px; }
-  dd { margin-bottom: 8px; } .tiles { grid-template-columns: 1fr 1fr;
-  } .tile.main { grid-column: 1 / -1; }
-  .classes li { gap: 6px; } }
-@media print { section { break-inside: avoid; } }
-"""
-
-PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>$title: report</title>
-<link rel="icon" href="data:,">
-<style>$style</style>
-</head>
-<body>
-<main>
-$body
-<footer><p>Written $written from the files of the run folder.</p></footer>
-</main>
-</body>
-</html>
-""")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from training.files import replacing
-from training.report import PAGE, STYLE, data_uri, section, settings
+from training.page import PAGE, STYLE, data_uri, section, settings
 from tuning.search import ranked, records, shown
 
 TREES = 100                    # of the random forest behind the importance

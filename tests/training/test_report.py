@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training import card, predictions, report
+from training import card, predictions, report, run_files
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["T-shirt/top", "<b>bag</b>", 'he said "no" & left']
@@ -341,7 +341,7 @@ def test_first_layer_is_the_kernel_keras_saved(tmp_path):
                                 (models.nielsen_convnet((28, 28, 1)), "Conv2D", "stage1_conv"),
                                 (nested, "Conv2D", "inner")):
         network.save(tmp_path / "model.keras")
-        found = report.read_network(tmp_path / "model.keras")["first"]
+        found = run_files.read_network(tmp_path / "model.keras")["first"]
         assert found[:2] == (kind, name)
         np.testing.assert_array_equal(found[2], np.asarray(network.trainable_variables[0]))
         assert tuple(found[3]) == network.input_shape[1:]
