@@ -10,8 +10,8 @@ from benchmarks import search
 
 def options(tmp_path, **more):
     return argparse.Namespace(**{"part": "curves", "algorithms": ["random", "bayesian"], "seeds": 2,
-                                 "minutes": 20.0, "quick": False, "again": False, "fixed": ["--epochs", "6"],
-                                 "out": tmp_path / "search.json", **more})
+                                 "minutes": 20.0, "workers": 1, "quick": False, "again": False,
+                                 "fixed": ["--epochs", "6"], "out": tmp_path / "search.json", **more})
 
 
 def measured(asked, given):
@@ -50,6 +50,14 @@ def test_other_settings_are_measured_anew(tmp_path, changed):
     asked = options(tmp_path, seeds=1, algorithms=["random"], **changed)
     assert measured(asked, None) == [("random", 0)]
     assert len(rows(asked)) == 4
+
+
+def test_searches_of_two_workers_stand_beside_those_of_one(tmp_path):
+    measured(options(tmp_path, seeds=1), None)
+    asked = options(tmp_path, seeds=1, algorithms=["bayesian"], workers=2)
+    assert measured(asked, None) == [("bayesian", 0)] and measured(asked, None) == []
+    assert rows(asked) == [("bayesian", 0), ("bayesian", 0), ("random", 0)]
+    search.plot(json.loads(asked.out.read_text()), tmp_path / "search.png")
 
 
 def test_the_picture_shows_what_there_is(tmp_path):
