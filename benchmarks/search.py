@@ -185,6 +185,8 @@ def plot(report, path):
                   where="post", label=f"{label} ({len(own)} seed{'s' if len(own) > 1 else ''})")
     axes.set(xlabel="minutes", ylabel="best validation error so far (%)", yscale="log",
              title=f"Search of convnet_mnist, {runs[0]['environment']['device']}" if runs else "")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.grid(alpha=.3, which="both")
     if axes.lines:
         axes.legend(frameon=False)
