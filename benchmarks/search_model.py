@@ -7,7 +7,7 @@ same first trial for all. The report is results/speed/search_model.json: validat
 after 10, 15 and 20 trials, mean and standard deviation over the seeds, and seconds per choice.
 
 Run:  python benchmarks/search_model.py --seeds 10 [--optuna-path optuna-packages]
-      --quick: two searches of 12 trials; it shows that all runs, and measures nothing.
+      --quick: two searches of 10 trials each; it shows that all runs, and measures nothing.
 """
 import argparse
 import statistics
@@ -87,29 +87,14 @@ def asked_of_keras_tuner(kind, seed, trials, data, **options):
     return found
 
 
-class Suggested:
-    """keras-tuner's interface of a space, answered by Optuna."""
-
-    def __init__(self, trial):
-        self.trial = trial
-
-    def Choice(self, name, values, default=None):
-        return self.trial.suggest_categorical(name, values)
-
-    def Int(self, name, low, high, step=1, default=None):
-        return self.trial.suggest_int(name, low, high, step=step)
-
-    def Float(self, name, low, high, step=None, sampling="linear", default=None):
-        return self.trial.suggest_float(name, low, high, step=step, log=sampling == "log")
-
-
 def asked_of_optuna(seed, trials, data):
     import optuna
+    from peers.suggested import Defaults, Suggested  # beside this script
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
-    parameters, found = keras_tuner.HyperParameters(), []
-    sample(parameters)
-    study.enqueue_trial({each.name: each.default for each in parameters.space})
+    defaults, found = {}, []
+    sample(Defaults(defaults))
+    study.enqueue_trial(defaults)
     for _ in range(trials):
         started = time.perf_counter()
         trial = study.ask()
@@ -126,11 +111,11 @@ def main(arguments=None):
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--optuna-path", default="", help="folder of pip install --target, with Optuna")
-    parser.add_argument("--quick", action="store_true", help="two seeds, 12 trials")
+    parser.add_argument("--quick", action="store_true", help="two seeds, 10 trials")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     if options.quick:
-        options.seeds, options.trials = 2, 12
+        options.seeds, options.trials = 2, 10
     warnings.simplefilter("ignore", ConvergenceWarning)
     theirs, data = keras_tuner.oracles, digits()
     kinds = {"random": lambda *each: asked_of_keras_tuner(theirs.RandomSearchOracle, *each),

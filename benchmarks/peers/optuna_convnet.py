@@ -16,27 +16,12 @@ from pathlib import Path
 import keras
 import optuna
 import tensorflow as tf
+from suggested import Defaults, Suggested  # beside this script
 
 from recipes.images import convnet_mnist
 from training.command_line import from_arguments
 from training.run import Trial
 from tuning.spaces import load
-
-
-class Suggested:
-    """keras-tuner's interface of a space, answered by Optuna, so that both sample from one file."""
-
-    def __init__(self, trial):
-        self.trial = trial
-
-    def Choice(self, name, values, default=None):
-        return self.trial.suggest_categorical(name, values)
-
-    def Int(self, name, low, high, step=1, default=None):
-        return self.trial.suggest_int(name, low, high, step=step)
-
-    def Float(self, name, low, high, step=None, sampling="linear", default=None):
-        return self.trial.suggest_float(name, low, high, step=step, log=sampling == "log")
 
 
 class Reporting(keras.callbacks.Callback):
@@ -105,19 +90,6 @@ def main():
     study.optimize(objective, timeout=60 * options.minutes)
     options.out.write_text(json.dumps(trials))
     print(f"{len(trials)} trials; TensorFlow {tf.__version__}, Optuna {optuna.__version__}")
-
-
-class Defaults:
-    """A space's defaults: {name: value}."""
-
-    def __init__(self, found):
-        self.found = found
-
-    def note(self, name, *arguments, default=None, **options):
-        self.found[name] = default
-        return default
-
-    Choice = Int = Float = note
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from benchmarks import search_model
 
@@ -17,14 +18,15 @@ def test_each_kind_is_measured_from_the_same_first_trial(tmp_path, monkeypatch):
     out = tmp_path / "model.json"
     search_model.main(["--quick", "--out", str(out)])
     report = json.loads(out.read_text())
-    assert report["quick"] and len(asked) == 12 * 2 * len(report["kinds"])
-    assert all(options == asked[0] for options in asked[::12])
+    assert report["quick"] and len(asked) == 10 * 2 * len(report["kinds"])
+    assert all(options == asked[0] for options in asked[::10])
     for found in report["kinds"].values():
         after = found["best_error_after_trials"]["10"]
         assert min(after["all"]) >= 0.1 and after["mean"] <= 0.1 + 0.1 * np.log10(0.1 / 0.03) + 1e-4
 
 
-def test_the_training_is_one_and_a_hopeless_one_is_chance(monkeypatch):
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")            # of the training that overflows
+def test_the_training_is_one_and_a_hopeless_one_is_chance():
     data = search_model.digits()
     parameters = search_model.keras_tuner.HyperParameters()
     options = search_model.sample(parameters)
