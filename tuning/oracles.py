@@ -255,12 +255,14 @@ class Ranked(oracles.BayesianOptimizationOracle):
     tells anything of another, and every choice is a random one. The next trial is the best of many
     configurations by the lower confidence bound of its error: random ones, and neighbours of the best
     trials. keras-tuner climbs between configurations that can be, for seconds, and then rounds.
+    num_initial_points: random trials before; None for one more than there are parameters to search.
     """
     anywhere, near = 2000, 200       # random candidates, and neighbours of each of the best trials
 
     def populate_space(self, trial_id):
         done = [trial for trial in self.trials.values() if trial.status == TrialStatus.COMPLETED]
-        if len(done) < self.num_initial_points:
+        searched = len(self._nonfixed_space())
+        if not searched or len(done) < (self.num_initial_points or 1 + searched):
             return self._random_populate_space()
         points, errors = self._vectorize_trials()
         with warnings.catch_warnings():
@@ -268,7 +270,7 @@ class Ranked(oracles.BayesianOptimizationOracle):
             self.gpr.fit(points, errors)
         random = self._random_state
         best = points[np.argsort(errors, kind="stable")[:5]].repeat(self.near, axis=0)
-        candidates = np.concatenate([random.uniform(size=(self.anywhere, points.shape[1])),
+        candidates = np.concatenate([random.uniform(size=(self.anywhere, searched)),
                                      np.clip(best + random.normal(0, 0.1, best.shape), 0, 1)])
         mean, deviation = self.gpr.predict([self.as_it_would_be(point) for point in candidates],
                                            return_std=True)
@@ -330,6 +332,5 @@ def create(search):
         oracle.max_trials = search.trials
         return oracle
     if search.algorithm == "bayesian":
-        initial = search.initial_points or 1 + len(search.hyperparameters().space)
-        return Bayesian(search, max_trials=search.trials, num_initial_points=initial)
+        return Bayesian(search, max_trials=search.trials, num_initial_points=search.initial_points)
     return {"random": Random, "grid": Grid}[search.algorithm](search, max_trials=search.trials)

@@ -7,19 +7,21 @@ from keras_tuner.engine.trial import TrialStatus
 from tuning.oracles import Ranked
 
 
-def oracle(tmp_path, parameters, **options):
-    made = Ranked(objective=keras_tuner.Objective("score", "max"), max_trials=100, seed=3,
-                  hyperparameters=parameters, num_initial_points=6, **options)
+def oracle(tmp_path, parameters, direction="max", initial=6):
+    made = Ranked(objective=keras_tuner.Objective("score", direction), max_trials=100, seed=3,
+                  hyperparameters=parameters, num_initial_points=initial)
     made.verbose = 0
     keras_tuner.engine.base_tuner.BaseTuner(made, directory=str(tmp_path), project_name="search")
     return made
 
 
 def tried(made, score, count):
-    """Values and scores of the first trials, as many as count."""
+    """Values and scores of the first trials, as many as count, or as there are."""
     found = []
     for _ in range(count):
         trial = made.create_trial("worker")
+        if trial.status == TrialStatus.STOPPED:
+            break
         found.append((dict(trial.hyperparameters.values), score(trial.hyperparameters.values)))
         made.update_trial(trial.trial_id, {"score": found[-1][1]})
         trial = made.trials[trial.trial_id]
@@ -71,3 +73,23 @@ def test_an_unused_parameter_stands_at_its_default(tmp_path, kind, momentum):
                      strict=True))
     assert [parameters.space[index].prob_to_value(part) for index, part in enumerate(whole.values())] == [
         kind, momentum]
+
+
+def test_an_error_is_minimised(tmp_path):
+    found = tried(oracle(tmp_path, rate_and_others(), "min"), lambda values: 1 - fails_far_off(values), 16)
+    scores = [score for _, score in found]
+    assert np.median(scores[6:]) < min(scores[:6]) and min(scores) < 0.0105
+
+
+@pytest.mark.parametrize("initial", [None, 1, 3])
+def test_a_small_space_is_tried_whole_and_nothing_twice(tmp_path, initial):
+    parameters = keras_tuner.HyperParameters()
+    parameters.Choice("width", [1, 2, 3])
+    parameters.Boolean("bias")
+    found = tried(oracle(tmp_path, parameters, initial=initial), lambda values: float(values["width"]), 20)
+    assert len(found) == 6 and len({tuple(values.items()) for values, _ in found}) == 6
+
+
+def test_where_nothing_is_searched_there_is_one_trial(tmp_path):
+    found = tried(oracle(tmp_path, keras_tuner.HyperParameters(), initial=None), lambda values: 0.5, 5)
+    assert found == [({}, 0.5)]
