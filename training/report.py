@@ -59,6 +59,7 @@ def write(folder):
 # ---- the parts of the page, each "" where the folder has nothing for it
 
 def banner(files):
+    """How far an unfinished run has come, and how to go on with it."""
     if files.finished:
         return ""
     epochs = len(next(iter(files.history.values()), ()))
@@ -71,6 +72,7 @@ def banner(files):
 
 
 def headline(files):
+    """Recipe, idea and largest numbers; seed, time, device, versions and commit."""
     idea = files.card.idea if files.card is not None else ""
     kind = "Report of a series of runs" if files.children and not files.history else "Report of a run"
     name = f' <span class="name">{escape(files.name)}</span>' if files.name else ""
@@ -139,6 +141,7 @@ def published_tile(files):
 
 
 def recipe_card(files):
+    """What the recipe's docstring says of its source, figures and departures."""
     if files.card is None:
         return ""
     entries = {name: text for name, text in files.card.entries.items() if name != "Run"}
@@ -198,6 +201,7 @@ def children_table(files):
 
 
 def learning_curve(files):
+    """The columns of history.csv over epochs or updates, and what to read from them."""
     history = files.history
     names = [name for name in history if name not in NOT_CURVES]
     x_name = next((name for name in X_AXES if name in history), None)
@@ -228,6 +232,7 @@ def learning_curve(files):
 
 
 def confusion(files):
+    """The confusion matrix, the classes most often confused, and the accuracy of each."""
     if files.predictions is None:
         return ""
     from training import figures
@@ -264,6 +269,7 @@ def confusion(files):
 
 
 def mistakes(files):
+    """The images that were taken most surely for something else."""
     stored = files.predictions
     if stored is None or "mistakes" not in stored or "mistake_inputs" not in stored:
         return ""
@@ -317,6 +323,7 @@ def png(image, side=128):
 
 
 def calibration(files):
+    """The reliability diagram and the expected calibration error."""
     if files.predictions is None:
         return ""
     from training import figures
@@ -335,6 +342,7 @@ def calibration(files):
 
 
 def first_layer(files):
+    """The filters or units nearest the image, as pictures."""
     first = (files.network or {}).get("first")
     if not first:
         return ""
@@ -367,6 +375,7 @@ def first_layer(files):
 
 
 def own_pictures(files):
+    """What the recipe itself has drawn into figures/."""
     paths = sorted(path for path in (files.folder / "figures").glob("*.png")
                    if path.stem not in PLOTS and not path.name.startswith("."))
     pictures = "".join(
@@ -376,6 +385,7 @@ def own_pictures(files):
 
 
 def all_metrics(files):
+    """What main returned, with all digits."""
     values = {name: value for name, value in files.metrics.items() if not isinstance(value, dict)}
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(exact(value))}</td></tr>"
                    for name, value in values.items())
@@ -383,6 +393,7 @@ def all_metrics(files):
 
 
 def configuration(files):
+    """Every field with its comment; those that differ from the named configuration marked."""
     if not files.config:
         return ""
     differing = files.differing
@@ -403,6 +414,7 @@ def configuration(files):
 
 
 def environment(files):
+    """Seed, versions and device, folded."""
     values = {"run folder": str(files.folder)}
     flags = ("seed", "strategy", "precision", "jit")
     values |= {name: files.about[name] for name in flags if name in files.about}
@@ -421,6 +433,7 @@ PREDICTED = {"image": ("image.png", "classifies a picture of your own"),
 
 
 def commands(files):
+    """What can be done with this run now."""
     folder = shlex.quote(str(files.folder))
     lines = {f"resume {folder}": "picks an interrupted run up; this one is finished" if files.finished
              else "goes on where it stopped"}
