@@ -27,13 +27,13 @@ from pathlib import Path
 
 from training.device import environment
 from training.files import read_json, write_json
+from tuning.process import ONE_THREAD
 from tuning.search import Search, ranked, records
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "speed" / "search.json"
 PEERS = ROOT / "benchmarks" / "peers"
 ALGORITHMS = ("random", "bayesian", "hyperband")
-SINGLE = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 # A trial of 6 epochs of rung 4's network on MNIST takes about a minute on two cores: with 20 minutes that
 # is some twenty trials, as many as hyperband needs for its first bracket of shorter ones and more.
 FIXED = ["--epochs", "6", "--batch-size", "32"]
@@ -148,7 +148,7 @@ def workers(options, folder):
     count = 4 if options.quick else 12
     flags = ["--trials", count, "--no-pruning"]
     found = {str(number): searched(folder / f"workers-{number}", "random", 0, options, *flags,
-                                   "--workers", number, **SINGLE) for number in (1, 2)}
+                                   "--workers", number, **ONE_THREAD) for number in (1, 2)}
     for one in found.values():
         del one["best_config"], one["error_against_seconds"]
     return {**found, "ratio": round(found["2"]["trials_per_hour"] / found["1"]["trials_per_hour"], 2)}

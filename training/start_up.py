@@ -11,14 +11,22 @@ NOISE = (r"WARNING: All log messages before absl", r"[IW]\d{4} ", r"To enable th
 NO_GPU = r"E\d{4} .*failed call to cuInit"          # printed on every machine without a GPU
 
 
-def import_tensorflow():
-    """Imports TensorFlow and looks for its devices; warnings of both that are not routine pass."""
+def import_tensorflow(devices=True):
+    """Imports TensorFlow and looks for its devices; warnings of both that are not routine pass.
+
+    devices=False leaves them to a later call: a process that has opened a GPU cannot be forked.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with filtered_stderr():
         import tensorflow
-        tensorflow.config.list_physical_devices()
-    # Every fit traces a function of its own; TensorFlow takes several for one that is traced anew.
-    tensorflow.get_logger().addFilter(lambda record: "tf.function retracing" not in record.getMessage())
+        if devices:
+            tensorflow.config.list_physical_devices()
+    tensorflow.get_logger().addFilter(no_retracing)
+
+
+def no_retracing(record):
+    """Every fit traces a function of its own; TensorFlow takes several for one that is traced anew."""
+    return "tf.function retracing" not in record.getMessage()
 
 
 @contextlib.contextmanager

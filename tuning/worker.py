@@ -1,24 +1,19 @@
 """A worker: takes trials from an oracle, near or far, and runs each in a process of its own."""
 import copy
 import csv
-import json
 import math
-import os
 import re
 import shutil
 import signal
 import statistics
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
 
 from training.command_line import NOT_FINITE
 from training.files import read_json, write_json
+from tuning.process import Starter
 from tuning.search import GOOD, LOCAL
 
-ROOT = Path(__file__).parent.parent
 STARTS = 3                     # of a trial's process that others than we kill
 LOOK = 0.1                     # seconds between two looks at a trial's history
 BEAT = 2                       # seconds between two signs of life
@@ -50,7 +45,7 @@ class Worker:
         self.search, self.oracle, self.name = search, oracle, name
         self.single_threaded, self.stop = single_threaded, stop or threading.Event()
         self.call, self.wait = call or (lambda function, *arguments: function(*arguments)), wait
-        self.beaten, self.spare = 0.0, None
+        self.beaten, self.starter = 0.0, None
 
     def work(self):
         try:
@@ -63,9 +58,8 @@ class Worker:
                     continue
                 self.run(trial)
         finally:
-            if self.spare is not None:
-                self.spare.kill()
-                self.spare.communicate()
+            if self.starter is not None:
+                self.starter.close()
 
     def run(self, trial):
         """One trial, to its end; a trial that is stopped on the way stays as it is."""
@@ -186,38 +180,13 @@ class Worker:
                  "--run-dir", str(run), *self.search.flags, *(["--fold", part["fold"]] * bool(part["fold"]))]
         return [*flags[2:], "--resume"] if (run / "config.json").exists() else flags
 
-    def waiting(self):
-        """A new process that imports TensorFlow and then waits for its trial."""
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(
-            [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
-        if self.single_threaded:
-            environment.update(TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1", OMP_NUM_THREADS="1")
-        # A session of its own: the terminal's ctrl-C comes to us alone.
-        return subprocess.Popen(
-            [sys.executable, "-m", "tuning.process", str(os.getpid()), self.search.recipe,
-             str(self.search.folder)], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, env=environment, start_new_session=True)
-
-    def begun(self, flags, output):
-        """The process of a trial, begun; the next one's imports TensorFlow meanwhile."""
-        order = json.dumps({"flags": flags, "output": str(output)}).encode() + b"\n"
-        process, self.spare = self.spare or self.waiting(), None
-        try:
-            process.stdin.write(order)
-            process.stdin.close()
-        except BrokenPipeError:                                  # it was killed while it waited
-            process.wait()
-            return self.begun(flags, output)
-        self.spare = self.waiting()
-        return process
-
     def process(self, flags, run, judged):
         """Runs a process to its end: its status, negative for a signal; None if this worker was stopped."""
         started = time.monotonic()
-        process = self.begun(flags, run / "output.txt")
+        self.begin(flags, run / "output.txt")
         try:
             while True:
-                status = process.poll()
+                status = self.starter.poll()
                 if judged:
                     self.look(run, judged)
                 if status is not None:
@@ -227,14 +196,29 @@ class Worker:
                 self.beat()
                 time.sleep(LOOK)
         finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(timeout=GRACE)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+            self.end()
             self.seconds += time.monotonic() - started
+
+    def begin(self, flags, output):
+        """Begins the process of a trial."""
+        if self.starter is None or self.starter.gone:
+            self.starter = Starter(self.search.recipe, self.search.folder,
+                                   single_threaded=self.single_threaded)
+        try:
+            self.starter.start(flags, output)
+        except BrokenPipeError:                                  # it was killed while it waited
+            self.starter.close()
+            self.begin(flags, output)
+
+    def end(self):
+        """Sees to it that the trial's process has ended, after it has saved its state if it can."""
+        self.starter.send(signal.SIGTERM)
+        until = time.monotonic() + GRACE
+        while self.starter.poll() is None:
+            if time.monotonic() > until or not self.starter.told():
+                self.starter.close()                             # with the trial, or before it has begun
+                return
+            time.sleep(LOOK / 10)
 
     def look(self, run, judged):
         """Tells the oracle the epochs that are new in history.csv, one by one, so that time plays no part."""

@@ -1,15 +1,18 @@
 """Algorithms, outcomes and resume, with a recipe that takes milliseconds and no TensorFlow."""
 import json
+import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from searches import outcome
 
 from training.results import ROOT
 from tuning import oracles
+from tuning.process import Starter
 from tuning.search import Search, Stopped, ranked, records
 from tuning.worker import Worker, history
 
@@ -219,23 +222,96 @@ def test_workers_wait_while_another_s_trial_may_come_back(new):
 
 
 def test_a_process_that_was_killed_while_it_waited_costs_no_trial(new):
-    search = new("spare", trials=3, pruning=False)
+    search = new("waited", trials=3, pruning=False)
     search.load_space()
     worker = Worker(search, oracles.create(search), "near", wait=.01)
-    worker.spare = worker.waiting()
-    worker.spare.kill()
-    worker.spare.wait()
+    worker.starter = killed = Starter(search.recipe, search.folder)
+    killed.process.kill()
+    killed.process.wait()
     worker.work()
     assert [row["outcome"] for row in records(search)] == ["finished"] * 3
-    assert worker.spare.poll() is not None                           # the last one had no trial
+    assert worker.starter is not killed and worker.starter.gone          # there was no trial for it any more
 
 
-def test_a_waiting_process_has_imported_what_its_recipe_needs():
-    told = subprocess.run([sys.executable, "-c", "import sys; from tuning.process import prepare; "
-                           "prepare('convnet_mnist'); print([name in sys.modules for name in "
-                           "('tensorflow', 'recipes.images.convnet_mnist')])"],
+@pytest.fixture
+def starter():
+    """Makes Starters of a Python file; what is left of them ends with the test."""
+    made = []
+
+    def make(recipe):
+        made.append(Starter(str(recipe), recipe.parent))
+        return made[-1]
+    yield make
+    for each in made:
+        each.close()
+
+
+def ended(starter):
+    """The exit status of its trial, once that has ended."""
+    end = time.monotonic() + 60
+    while (status := starter.poll()) is None:
+        assert time.monotonic() < end, "it did not end"
+        time.sleep(.01)
+    return status
+
+
+def test_trials_are_forked_from_one_process_and_end_as_they_end(starter, tmp_path):
+    recipe = tmp_path / "recipe.py"
+    recipe.write_text("import os, sys\nprint(os.getpid(), os.getppid(), flush=True)\n"
+                      "os.kill(os.getpid(), 9) if sys.argv[1] == 'killed' else sys.exit(int(sys.argv[1]))\n")
+    one, seen = starter(recipe), []
+    for flag, status in (("0", 0), ("3", 3), ("killed", -9), ("0", 0)):
+        one.start([flag], tmp_path / flag)
+        assert ended(one) == status
+        seen.append(one.told()[0])
+    assert len(set(seen)) == 4 and not one.gone
+    assert (tmp_path / "0").read_text().split() == [str(number) for trial in (seen[0], seen[3])
+                                                    for number in (trial, one.process.pid)]
+
+
+def test_a_trial_is_told_to_end_and_ends_with_the_process_that_started_it(starter, tmp_path):
+    recipe = tmp_path / "recipe.py"
+    recipe.write_text("import pathlib, signal, sys, time\n"
+                      "signal.signal(signal.SIGTERM, lambda *_: sys.exit(17))\n"
+                      "pathlib.Path(sys.argv[1]).touch()\ntime.sleep(60)\n")
+    one = starter(recipe)
+    for name in ("told", "killed"):
+        one.start([str(tmp_path / name)], tmp_path / "output")
+        while not (tmp_path / name).exists():
+            time.sleep(.01)
+        if name == "told":
+            one.send(signal.SIGTERM)
+            assert ended(one) == 17
+    number, = one.told()
+    one.process.kill()
+    assert ended(one) == -9 and one.gone
+    until = time.monotonic() + 10
+    while Path(f"/proc/{number}").exists() and time.monotonic() < until:
+        time.sleep(.01)
+    assert not Path(f"/proc/{number}").exists()
+
+
+def test_where_a_thread_would_be_missing_the_process_runs_its_trial_itself(starter, tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, threading, time\nif 'tuning.process' in sys.orig_argv:\n"
+        "    threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    recipe = tmp_path / "recipe.py"
+    recipe.write_text("import os\nprint(os.getpid())\nraise SystemExit(5)")
+    one = starter(recipe)
+    one.start([], tmp_path / "output")
+    assert ended(one) == 5 and one.gone
+    assert one.told() == [one.process.pid, 5]
+    assert (tmp_path / "output").read_text().split() == [str(one.process.pid)]
+
+
+def test_a_waiting_process_has_imported_what_its_recipe_needs_and_opened_no_device():
+    told = subprocess.run([sys.executable, "-c", "import sys; from tuning.process import forkable, prepare; "
+                           "prepare('convnet_mnist'); from tensorflow.python.eager import context; "
+                           "print('recipes.images.convnet_mnist' in sys.modules, forkable(), "
+                           "context.context()._physical_devices)"],
                           cwd=ROOT, capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "[True, True]", told.stderr
+    assert told.stdout.strip() == "True True None", told.stderr
 
 
 @pytest.mark.parametrize("algorithm", ["random", "grid", "hyperband"])
