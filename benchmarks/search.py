@@ -144,14 +144,15 @@ def import_seconds():
 
 
 def workers(options, folder):
-    """Trials an hour of one worker and of two; one thread each."""
-    count = 4 if options.quick else 12
-    flags = ["--trials", count, "--no-pruning"]
+    """Trials an hour of one worker and of two; one thread each, two epochs a trial."""
+    count, epochs = 4 if options.quick else 12, 2
+    flags = ["--trials", count, "--no-pruning", "--epochs", epochs]
     found = {str(number): searched(folder / f"workers-{number}", "random", 0, options, *flags,
                                    "--workers", number, **ONE_THREAD) for number in (1, 2)}
     for one in found.values():
         del one["best_config"], one["error_against_seconds"]
-    return {**found, "ratio": round(found["2"]["trials_per_hour"] / found["1"]["trials_per_hour"], 2)}
+    ratio = found["2"]["trials_per_hour"] / found["1"]["trials_per_hour"]
+    return {"epochs": epochs, **found, "ratio": round(ratio, 2)}
 
 
 def summary(values):
