@@ -27,8 +27,8 @@ from pathlib import Path
 
 from training.device import environment
 from training.files import read_json, write_json
-from tuning.process import ONE_THREAD
 from tuning.search import Search, ranked, records
+from tuning.shares import threads
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "speed" / "search.json"
@@ -112,9 +112,23 @@ def each_search(options, report, folder, search):
             runs[place(new)] = {**new, "date": today(), "load_before": load, "environment": environment(),
                                 **found}
             report[options.part] = {"runs": sorted(runs.values(), key=place)}
+            report["compared"] = compared(report)
             write_json(options.out, report)
             print(f"{algorithm}, seed {seed}: validation error {found['best_error']}, "
                   f"{found['trials']} trials", flush=True)
+
+
+def compared(report):
+    """For each algorithm and number of workers, over its seeds: best validation error, trials an hour."""
+    found = {}
+    for run in [run for part in SEARCHES for run in report.get(part, {}).get("runs", [])]:
+        workers = run.get("workers", 1)
+        name = run["algorithm"] + (f", {workers} workers" if workers > 1 else "")
+        found.setdefault(name, []).append(run)
+    return {name: {"seeds": len(runs),
+                   "best_error_percent": summary([100 * run["best_error"] for run in runs]),
+                   "trials_per_hour": summary([run["trials_per_hour"] for run in runs])}
+            for name, runs in found.items() if all(run["best_error"] is not None for run in runs)}
 
 
 def overhead(options, folder):
@@ -148,7 +162,7 @@ def workers(options, folder):
     count, epochs = 4 if options.quick else 12, 2
     flags = ["--trials", count, "--no-pruning", "--epochs", epochs]
     found = {str(number): searched(folder / f"workers-{number}", "random", 0, options, *flags,
-                                   "--workers", number, **ONE_THREAD) for number in (1, 2)}
+                                   "--workers", number, **threads(1)) for number in (1, 2)}
     for one in found.values():
         del one["best_config"], one["error_against_seconds"]
     ratio = found["2"]["trials_per_hour"] / found["1"]["trials_per_hour"]
@@ -156,8 +170,9 @@ def workers(options, folder):
 
 
 def summary(values):
-    return {"mean": round(statistics.mean(values), 2), "median": round(statistics.median(values), 2),
-            "all": [round(value, 2) for value in values]}
+    return {"mean": round(statistics.mean(values), 2),
+            "std": round(statistics.stdev(values), 2) if len(values) > 1 else None,
+            "median": round(statistics.median(values), 2), "all": [round(value, 2) for value in values]}
 
 
 def plot(report, path):

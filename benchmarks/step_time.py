@@ -1,14 +1,15 @@
-"""Milliseconds per training step of image classifiers: ours, Keras's own kernels, PyTorch.
+"""Milliseconds per training step of classifiers: ours, Keras's own kernels, PyTorch.
 
     ours            training.loop's block function, as run.fit trains: updates in a loop within the graph,
                     the kernels of training.kernels where they are of use
     keras           the same with all kernels as Keras composes them
     xla             the same, each update compiled by XLA (--jit on)
-    pytorch         eager, channels last, SGD(fused=True)
+    pytorch         eager, channels last, SGD(fused=True), Adam(fused=True)
     pytorch-compile torch.compile of the network, its loss and both passes
 All train the same architectures on batches of random images, with cross-entropy and SGD with
-momentum .9; ours and Keras also gather their batch from uint8 images and keep loss and accuracy, PyTorch
-has one batch ready and keeps neither. mixed_bfloat16 is Keras's policy and PyTorch's autocast.
+momentum .9, Cirešan's largest multilayer perceptron with Adam; ours and Keras also gather their batch from
+uint8 images and keep loss and accuracy, PyTorch has one batch ready and keeps neither. mixed_bfloat16 is
+Keras's policy and PyTorch's autocast.
 
 Every (contender, network, precision) is a process of its own; they take turns, and the median of
 the repetitions is kept: of the wall clock, and of the processor time of all threads. Where the machine
@@ -26,19 +27,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "speed" / "step_time.json"
-# (side in pixels, batch, steps to time after two that are not, parameters that both libraries must have)
-NETWORKS = {"resnet20": (32, 128, 20, 269_722), "densenet40": (32, 64, 8, 1_019_722),
-            "airbench94": (32, 512, 5, 1_971_328), "resnet18": (224, 16, 4, 11_689_512),
-            "resnet50": (224, 16, 3, 25_557_032)}
+# (an image's shape, batch, steps to time after two that are not, parameters that both libraries must have)
+NETWORKS = {"resnet20": ((32, 32, 3), 128, 20, 269_722), "densenet40": ((32, 32, 3), 64, 8, 1_019_722),
+            "airbench94": ((32, 32, 3), 512, 5, 1_971_328), "resnet18": ((224, 224, 3), 16, 4, 11_689_512),
+            "resnet50": ((224, 224, 3), 16, 3, 25_557_032), "ciresan": ((29, 29, 1), 200, 30, 12_115_010)}
+HIDDEN = 2500, 2000, 1500, 1000, 500      # units of Cirešan's net
 CONTENDERS = ("ours", "keras", "xla", "pytorch", "pytorch-compile")
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 def keras_network(name):
-    from models import airbench94, densenet_cifar, resnet18, resnet50, resnet_cifar
+    from models import airbench94, densenet_cifar, mlp, resnet18, resnet50, resnet_cifar, scaled_tanh
     network = {"resnet20": lambda: resnet_cifar(depth=20), "densenet40": lambda: densenet_cifar(depth=40),
                "airbench94": airbench94, "resnet18": resnet18,
-               "resnet50": lambda: resnet50(version="v1.5")}[name]()
+               "resnet50": lambda: resnet50(version="v1.5"),
+               "ciresan": lambda: mlp(NETWORKS[name][0], 10, hidden=HIDDEN, activation=scaled_tanh)}[name]()
     if name == "airbench94":                          # as fast_cifar10 trains it
         network.get_layer("whitening_bias").trainable = False
     return network
@@ -53,15 +56,16 @@ def tensorflow_times(contender, name, precision, steps):
     from pipelines.stream import Examples, Stream
     from training import kernels, loop
     keras.config.set_dtype_policy(precision)
-    side, batch, _, parameters = NETWORKS[name]
+    shape, batch, _, parameters = NETWORKS[name]
     model = keras_network(name)
     found = sum(variable.shape.num_elements() for variable in model.trainable_variables)
     if found != parameters:
         raise ValueError(f"{name} has {found} parameters in Keras, not {parameters}")
-    model.compile(keras.optimizers.SGD(0.01, momentum=0.9),
+    model.compile(keras.optimizers.Adam(3e-4) if name == "ciresan" else
+                  keras.optimizers.SGD(0.01, momentum=0.9),
                   keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     generator = np.random.default_rng(0)
-    stream = Stream(Examples(generator.integers(0, 256, (2 * batch, side, side, 3), dtype=np.uint8),
+    stream = Stream(Examples(generator.integers(0, 256, (2 * batch, *shape), dtype=np.uint8),
                              generator.integers(0, 10, 2 * batch)), batch)
     loop.build(model, stream, None)
     with kernels.faster(model, wanted=contender == "ours"):
@@ -164,7 +168,17 @@ def torch_network(name):
                 modules.append(Residual(body, shortcut))
                 width = out
         return ended(modules, width, 1000)
-    network = {"resnet20": resnet20, "densenet40": densenet40, "airbench94": airbench94,
+    class ScaledTanh(nn.Module):
+        def forward(self, x):
+            return 1.7159 * torch.tanh(2 / 3 * x)
+
+    def ciresan():
+        modules, width = [nn.Flatten()], 841
+        for units in HIDDEN:
+            modules += [nn.Linear(width, units), ScaledTanh()]
+            width = units
+        return nn.Sequential(*modules, nn.Linear(width, 10))
+    network = {"resnet20": resnet20, "densenet40": densenet40, "airbench94": airbench94, "ciresan": ciresan,
                "resnet18": lambda: imagenet(False, (2, 2, 2, 2)),
                "resnet50": lambda: imagenet(True, (3, 4, 6, 3))}[name]()
     return network.to(memory_format=torch.channels_last)
@@ -174,15 +188,16 @@ def pytorch_times(contender, name, precision, steps):
     """-> (seconds, processor seconds, seconds to the end of the first update), per step but for the last."""
     import torch
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    side, batch, _, parameters = NETWORKS[name]
+    (*side, channels), batch, _, parameters = NETWORKS[name]
     network = torch_network(name)
     found = sum(each.numel() for each in network.parameters() if each.requires_grad)
     if found != parameters:
         raise ValueError(f"{name} has {found} parameters in PyTorch, not {parameters}")
-    images = torch.rand(batch, 3, side, side).to(memory_format=torch.channels_last)
+    images = torch.rand(batch, channels, *side).to(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (batch,))
-    optimizer = torch.optim.SGD((each for each in network.parameters() if each.requires_grad), 0.01,
-                                momentum=0.9, fused=True)
+    trained = [each for each in network.parameters() if each.requires_grad]
+    optimizer = (torch.optim.Adam(trained, 3e-4, fused=True) if name == "ciresan"
+                 else torch.optim.SGD(trained, 0.01, momentum=0.9, fused=True))
 
     def loss():
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "mixed_bfloat16"):
@@ -268,7 +283,8 @@ def summary(runs, missing, environment):
     median = {kind: {name: {contender: statistics.median(one[kind] for one in row)
                             for contender, row in contenders.items()}
                      for name, contenders in runs.items()} for kind in ("wall", "processor", "first")}
-    batches = {name: f"{batch} images of {side}x{side}" for name, (side, batch, *_) in NETWORKS.items()}
+    batches = {name: f"{batch} images of {width}x{height}"
+               for name, ((height, width, _), batch, *_) in NETWORKS.items()}
     return {"unit": "milliseconds per step; first: seconds to the end of the first update",
             "steps_of": batches, "missing": missing, "environment": environment,
             "date": time.strftime("%Y-%m-%d"),

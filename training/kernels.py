@@ -3,10 +3,11 @@
 Keras writes batch normalisation and GELU as chains of element-wise operations, each of which
 reads and writes a whole feature map, and differentiates them one by one. TensorFlow has one
 kernel for the first (FusedBatchNormV3, in oneDNN, also in bfloat16), and XLA makes one out of the
-second. Convolutions stay out of XLA, which has slower ones. benchmarks/step_time.py has
-the figures.
+second. Convolutions stay out of XLA, which has slower ones. Adam's update is such a chain, too, over
+all weights and their moments; TensorFlow has one kernel for it (ResourceApplyAdam).
+benchmarks/step_time.py has the figures.
 
-The layers themselves, their weights and what a file says of them stay Keras's own.
+The layers and the optimizer themselves, their weights and what a file says of them stay Keras's own.
 """
 import contextlib
 import functools
@@ -17,11 +18,12 @@ import keras
 import tensorflow as tf
 
 DIMENSIONS = 4                   # of what FusedBatchNormV3 takes: (B, H, W, C)
+ADAM = keras.optimizers.Adam, keras.optimizers.AdamW         # whose update_step is the same
 
 
 @contextlib.contextmanager
 def faster(model, wanted=True):
-    """Lets a model's layers run the faster kernels in here, where they are of use.
+    """Lets a model's layers and its optimizer run the faster kernels in here, where they are of use.
 
     That is on TensorFlow without a GPU; on GPUs, and under XLA as a whole, Keras's own are left.
     Layers of a subclass, and batch normalisation that is synchronised over devices, renormalised
@@ -36,14 +38,17 @@ def faster(model, wanted=True):
             if getattr(layer, "activation", None) is keras.activations.gelu:
                 changed.append((layer, "activation", layer.activation))
                 layer.activation = gelu
+        if type(model.optimizer) in ADAM and not model.optimizer.amsgrad:
+            changed.append((model.optimizer, "update_step", model.optimizer.update_step))
+            model.optimizer.update_step = types.MethodType(update, model.optimizer)
     try:
         yield
     finally:
-        for layer, name, value in changed:
-            if name == "call":
-                del layer.call
+        for changed_one, name, value in changed:
+            if name == "activation":
+                changed_one.activation = value
             else:
-                setattr(layer, name, value)
+                delattr(changed_one, name)           # of the class again
 
 
 def fusible(layer):
@@ -70,6 +75,20 @@ def normalise(layer, inputs, training=None, mask=None):
     for moving, now in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         moving.assign(moving * layer.momentum + now * (1 - layer.momentum))
     return outputs
+
+
+def update(optimizer, gradient, variable, learning_rate):
+    """Adam.update_step in one pass over a weight and its moments; under a strategy Keras's own."""
+    if tf.distribute.has_strategy() or isinstance(gradient, tf.IndexedSlices) or variable.dtype != tf.float32:
+        return type(optimizer).update_step(optimizer, gradient, variable, learning_rate)
+    step = tf.cast(tf.convert_to_tensor(optimizer.iterations) + 1, tf.float32)
+    index = optimizer._get_variable_index(variable)
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle, m=optimizer._momentums[index].value.handle,
+        v=optimizer._velocities[index].value.handle, beta1_power=tf.pow(optimizer.beta_1, step),
+        beta2_power=tf.pow(optimizer.beta_2, step), lr=tf.cast(learning_rate, tf.float32),
+        beta1=optimizer.beta_1, beta2=optimizer.beta_2, epsilon=optimizer.epsilon,
+        grad=tf.cast(gradient, tf.float32))
 
 
 @tf.custom_gradient

@@ -64,7 +64,7 @@ def search_parser(command):
     parser.add_argument("--minutes", type=float, metavar="M",
                         help="end the search after so long; what runs then counts with its value so far")
     parser.add_argument("--workers", type=int, metavar="W", default=0 if command == "chief" else 1,
-                        help="trials at a time on this machine; from two on each has one thread")
+                        help="trials at a time on this machine, whose cores and GPUs they share out")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the search and of its trainings")
     parser.add_argument("--repeats", type=int, default=1, metavar="K", help="seeds whose mean is the value")
     parser.add_argument("--folds", type=int, default=0, metavar="K", help="cross-validate, for small data")
@@ -257,9 +257,11 @@ def worker(arguments):
                     "on a file system that all machines share.", program="tuning")
     parser.add_argument("folder", metavar="FOLDER")
     parser.add_argument("--chief", default="", metavar="HOST:PORT", help="by default what the folder says")
-    parser.add_argument("--threads", type=int, default=0, choices=(0, 1),
-                        help="1 where several workers share a machine")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="of a trial, where several "
+                        "workers share a machine: its cores over their number; by default TensorFlow's")
     flags = parser.read(arguments)
+    if flags.threads < 0:
+        raise ValueError(f"--threads must be at least 0. Received: {flags.threads}")
     found = Search(flags.folder)
     if not flags.chief:
         if not (found.folder / CHIEF).exists():

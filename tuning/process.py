@@ -26,17 +26,17 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1           # <linux/prctl.h>
 ROOT = Path(__file__).parent.parent
-ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 class Starter:
-    """Starts the trials of a recipe, one at a time, from a process that has imported what they need."""
+    """Starts the trials of a recipe, one at a time, from a process that has imported what they need.
 
-    def __init__(self, recipe, folder, *, single_threaded=False):
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(
+    environment: variables that the process has besides our own, or otherwise.
+    """
+
+    def __init__(self, recipe, folder, environment=None):
+        environment = {**os.environ, **(environment or {}), "PYTHONPATH": os.pathsep.join(
             [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
-        if single_threaded:
-            environment.update(ONE_THREAD)
         # A session of its own: the terminal's ctrl-C comes to the worker alone.
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tuning.process", str(os.getpid()), recipe, str(folder)], bufsize=0,

@@ -160,7 +160,7 @@ class Search:
         Raises Stopped, KeyboardInterrupt with the state saved, or BlockingIOError if another
         process is at this search.
         """
-        from tuning import oracles
+        from tuning import oracles, shares
         from tuning.worker import Worker
         with locked(self.folder):
             self.load_space()
@@ -173,8 +173,8 @@ class Search:
                 write_json(self.folder / CHIEF, {"host": host, "port": port})
                 self.messages(f"chief on {host}:{port}; workers: python -m tuning worker {self.folder}")
             stop = threading.Event()
-            hands = [Hand(Worker(self, oracle, f"{LOCAL}{index}", stop=stop, single_threaded=workers > 1))
-                     for index in range(workers)]
+            hands = [Hand(Worker(self, oracle, f"{LOCAL}{index}", stop=stop, environment=share))
+                     for index, share in enumerate(shares.shares(workers))]
             try:
                 for hand in hands:
                     hand.start()
@@ -269,6 +269,7 @@ def join(search, address, name, *, stop, threads=0):
     from keras_tuner import Objective, oracles
     from keras_tuner.engine.base_tuner import BaseTuner
 
+    from tuning import shares
     from tuning.worker import Worker
     host, _, port = address.rpartition(":")
     os.environ.update(KERASTUNER_TUNER_ID="worker", KERASTUNER_ORACLE_IP=host, KERASTUNER_ORACLE_PORT=port)
@@ -287,7 +288,8 @@ def join(search, address, name, *, stop, threads=0):
                     raise ConnectionError(f"the chief at {address} does not answer: {error.code().name}"
                                           ) from error
                 time.sleep(1)
-    Worker(search, tuner.oracle, name, stop=stop, call=call, wait=1.0, single_threaded=threads == 1).work()
+    Worker(search, tuner.oracle, name, stop=stop, call=call, wait=1.0,
+           environment=shares.threads(threads) if threads else None).work()
 
 
 # What a folder tells without keras-tuner

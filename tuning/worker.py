@@ -36,14 +36,15 @@ class Ended(Exception):
 class Worker:
     """Runs the trials that an oracle gives it until there are no more, or until stop is set.
 
-    oracle   a keras-tuner oracle of tuning.oracles, or keras-tuner's client of one elsewhere.
-    search   the search.Search of the folder, which all workers of a search share.
-    call     how to call the oracle; by default directly.
+    oracle       a keras-tuner oracle of tuning.oracles, or keras-tuner's client of one elsewhere.
+    search       the search.Search of the folder, which all workers of a search share.
+    environment  variables of the trials' processes besides our own: this worker's share of the machine.
+    call         how to call the oracle; by default directly.
     """
 
-    def __init__(self, search, oracle, name, *, single_threaded=False, stop=None, call=None, wait=0.05):
+    def __init__(self, search, oracle, name, *, environment=None, stop=None, call=None, wait=0.05):
         self.search, self.oracle, self.name = search, oracle, name
-        self.single_threaded, self.stop = single_threaded, stop or threading.Event()
+        self.environment, self.stop = environment, stop or threading.Event()
         self.call, self.wait = call or (lambda function, *arguments: function(*arguments)), wait
         self.beaten, self.starter = 0.0, None
 
@@ -202,8 +203,7 @@ class Worker:
     def begin(self, flags, output):
         """Begins the process of a trial."""
         if self.starter is None or self.starter.gone:
-            self.starter = Starter(self.search.recipe, self.search.folder,
-                                   single_threaded=self.single_threaded)
+            self.starter = Starter(self.search.recipe, self.search.folder, self.environment)
         try:
             self.starter.start(flags, output)
         except BrokenPipeError:                                  # it was killed while it waited

@@ -45,6 +45,19 @@ def test_improvements_of_a_search():
     assert nothing["best_error"] is None and nothing["error_against_seconds"] == []
 
 
+def test_searches_are_compared_by_algorithm_and_number_of_workers():
+    def run(algorithm, error, hourly, **more):
+        return {"algorithm": algorithm, "best_error": error, "trials_per_hour": hourly, **more}
+    found = search.compared({
+        "curves": {"runs": [run("random", .02, 50.), run("random", .01, 70.),
+                            run("bayesian", .01, 60., workers=2), run("hyperband", None, 0.)]},
+        "optuna": {"runs": [run("optuna", .03, 40., workers=1)]}})
+    assert list(found) == ["random", "bayesian, 2 workers", "optuna"]
+    assert found["random"]["seeds"] == 2 and found["random"]["trials_per_hour"]["mean"] == 60
+    assert found["random"]["best_error_percent"] == {"mean": 1.5, "std": .71, "median": 1.5, "all": [2., 1.]}
+    assert found["optuna"]["best_error_percent"]["std"] is None
+
+
 @pytest.mark.slow
 def test_search_quick(tmp_path):
     for part, check in (("overhead", "process_seconds_beyond_training"), ("workers", "ratio")):
@@ -190,7 +203,7 @@ def test_both_contenders_build_the_same_network():
 
 @pytest.mark.parametrize("contender", ["ours", "keras"])
 def test_step_time(monkeypatch, contender):
-    monkeypatch.setitem(step_time.NETWORKS, "resnet20", (32, 8, 2, 269_722))
+    monkeypatch.setitem(step_time.NETWORKS, "resnet20", ((32, 32, 3), 8, 2, 269_722))
     times = step_time.child(contender, "resnet20", "float32", 1)
     assert set(times) == {"wall", "processor", "first"} and min(times.values()) > 0
 

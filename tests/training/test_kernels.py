@@ -46,6 +46,45 @@ def test_training_equals_keras(precision, tolerance):
     assert np.abs(results[1][3]).max() > 0.01            # the first moving mean has moved
 
 
+@pytest.mark.parametrize("optimizer", [
+    keras.optimizers.Adam(0.01, beta_2=0.99, clipnorm=1.0, use_ema=True, ema_momentum=0.9),
+    keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.02, 20), weight_decay=0.1, epsilon=1e-3)],
+    ids=["Adam", "AdamW"])
+def test_adam_s_update_equals_keras_s(tmp_path, monkeypatch, optimizer):
+    """The weights, both moments and the average, after updates whose rate and weights differ."""
+    used, own, results, stream = [], kernels.update, [], Stream(Examples(IMAGES, LABELS), 16, seed=3)
+    monkeypatch.setattr(kernels, "update", lambda optimizer, gradient, variable, rate: (
+        used.append(variable.name), own(optimizer, gradient, variable, rate))[1])
+    original = kernels.faster
+    for wanted in (False, True):
+        monkeypatch.setattr(kernels, "faster", lambda model, only=wanted, **_: original(model, only))
+        model = network()
+        model.compile(type(optimizer).from_config(optimizer.get_config()), model.loss)
+        loop.fit(model, stream, folder=tmp_path / str(wanted), strategy=tf.distribute.get_strategy(),
+                 updates=12, verbose=0)
+        assert bool(used) == wanted and len(used) % len(model.trainable_variables) == 0    # for each trace
+        assert "update_step" not in vars(model.optimizer)
+        results.append([*model.get_weights(), *(np.array(each) for each in model.optimizer.variables)])
+    assert len(results[0]) > 3 * len(model.trainable_variables)
+    for keras_own, ours in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, keras_own, rtol=1e-4, atol=1e-5)
+
+
+def test_rows_of_an_embedding_and_other_optimizers_are_updated_by_keras(monkeypatch):
+    applied = set()
+    monkeypatch.setattr(tf.raw_ops, "ResourceApplyAdam",
+                        lambda **named: applied.add(tuple(named["grad"].shape)))
+    model = keras.Sequential([keras.Input((3,), dtype="int32"), layers.Embedding(5, 2), layers.Flatten(),
+                              layers.Dense(4)])
+    for optimizer, shapes in ((keras.optimizers.Adam(), {(6, 4), (4,)}), (keras.optimizers.Nadam(), set()),
+                              (keras.optimizers.Adam(amsgrad=True), set())):
+        model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        with kernels.faster(model):
+            model.train_on_batch(np.arange(12).reshape(4, 3) % 5, np.arange(4))
+        assert applied == shapes
+        applied.clear()
+
+
 def test_the_fused_kernels_run_in_fit_and_not_under_xla_and_are_gone_afterwards(tmp_path, monkeypatch):
     called = []
     monkeypatch.setattr(kernels, "normalise", lambda layer, *arguments, **named: (
@@ -68,15 +107,15 @@ def test_two_devices_train_as_they_do_with_keras_own_kernels(tmp_path, monkeypat
     stream, results, used = Stream(Examples(IMAGES, LABELS), 16, seed=3), [], []
     original, own = kernels.faster, kernels.normalise
     for wanted in (False, True):
-        monkeypatch.setattr(kernels, "faster", lambda model, *_, wanted=wanted: original(model, wanted))
+        monkeypatch.setattr(kernels, "faster", lambda model, only=wanted, **_: original(model, only))
         run = Run(tmp_path / str(wanted), seed=0, strategy="mirrored")
         with run.scope():
             model = network()
-        if wanted:
-            monkeypatch.setattr(kernels, "normalise", lambda layer, *arguments, **named: (
-                used.append(layer.name), own(layer, *arguments, **named))[1])
+        monkeypatch.setattr(kernels, "normalise", lambda layer, *arguments, **named: (
+            used.append(layer.name), own(layer, *arguments, **named))[1])
         history = run.fit(model, stream, updates=6, validate_every=6, verbose=0)
         results.append([np.array(history[-1]["loss"]), *model.get_weights()])
+        assert bool(used) == wanted
     assert run.strategy.num_replicas_in_sync == 2 and len(set(used)) == 2
     for keras_own, ours in zip(*results, strict=True):
         np.testing.assert_allclose(ours, keras_own, rtol=1e-4, atol=1e-5)

@@ -306,9 +306,11 @@ def test_where_a_thread_would_be_missing_the_process_runs_its_trial_itself(start
 
 
 def test_a_waiting_process_has_imported_what_its_recipe_needs_and_opened_no_device():
-    told = subprocess.run([sys.executable, "-c", "import sys; from tuning.process import forkable, prepare; "
-                           "prepare('convnet_mnist'); from tensorflow.python.eager import context; "
-                           "print('recipes.images.convnet_mnist' in sys.modules, forkable(), "
+    """All recipes that can be searched, one after another: none computes or starts a thread on import."""
+    told = subprocess.run([sys.executable, "-c", "import sys; from tuning import process, spaces\n"
+                           "for name in spaces.names(): process.prepare(name)\n"
+                           "from tensorflow.python.eager import context\n"
+                           "print('recipes.images.convnet_mnist' in sys.modules, process.forkable(), "
                            "context.context()._physical_devices)"],
                           cwd=ROOT, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "True True None", told.stderr
