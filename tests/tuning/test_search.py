@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from searches import outcome
+from searches import outcome, until
 
 from training.results import ROOT
 from tuning import oracles
@@ -248,11 +248,8 @@ def starter():
 
 def ended(starter):
     """The exit status of its trial, once that has ended."""
-    end = time.monotonic() + 60
-    while (status := starter.poll()) is None:
-        assert time.monotonic() < end, "it did not end"
-        time.sleep(.01)
-    return status
+    until(lambda: starter.poll() is not None)
+    return starter.poll()
 
 
 def test_trials_are_forked_from_one_process_and_end_as_they_end(starter, tmp_path):
@@ -277,18 +274,22 @@ def test_a_trial_is_told_to_end_and_ends_with_the_process_that_started_it(starte
     one = starter(recipe)
     for name in ("told", "killed"):
         one.start([str(tmp_path / name)], tmp_path / "output")
-        while not (tmp_path / name).exists():
-            time.sleep(.01)
+        until((tmp_path / name).exists)
+        number, = until(one.told)
         if name == "told":
             one.send(signal.SIGTERM)
             assert ended(one) == 17
-    number, = one.told()
     one.process.kill()
     assert ended(one) == -9 and one.gone
-    until = time.monotonic() + 10
-    while Path(f"/proc/{number}").exists() and time.monotonic() < until:
-        time.sleep(.01)
-    assert not Path(f"/proc/{number}").exists()
+    until(lambda: not lives(number))
+
+
+def lives(number):
+    """Whether a process computes; where nobody asks for its status, a dead one keeps its number."""
+    try:
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_where_a_thread_would_be_missing_the_process_runs_its_trial_itself(starter, tmp_path, monkeypatch):

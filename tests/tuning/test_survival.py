@@ -6,19 +6,11 @@ import subprocess
 import time
 
 import pytest
-from searches import SPACE, outcome
+from searches import DEADLINE, SPACE, outcome, until
 
 from tuning.search import Search, records
 
-DEADLINE = 120                 # seconds; only a hanging process comes near it
 SLOW = ["--epochs", "4", "--pause", "0.3"]
-
-
-def until(condition):
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(.02)
 
 
 def rows_of(folder):
