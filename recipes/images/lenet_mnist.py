@@ -37,6 +37,7 @@ class Config:
     training: Literal["adam", "levenberg_marquardt"] = "adam"    # the second is the paper's
     rates: tuple[float, ...] = ()    # learning rate of each epoch; none: a cosine from learning_rate to 0
     learning_rate: float = 0.002
+    weight_decay: float = 0.0    # of Adam, decoupled: an update takes rate times that part of a kernel away
     epochs: int = 30             # where rates names none
     batch_size: int = 50         # over all devices
     damping: float = 0.02        # mu of the paper: keeps the rates of flat directions finite
@@ -167,7 +168,11 @@ def compiled_model(config, data, seed=0):
     else:
         rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, updates * config.epochs)
     adam = config.training == "adam"
-    optimizer = keras.optimizers.Adam(rate) if adam else LevenbergMarquardt(rate, config.damping)
+    if config.weight_decay and not adam:
+        raise ValueError(f"weight_decay goes with training=adam alone. Received: {config.weight_decay}")
+    optimizer = (keras.optimizers.Adam(rate, weight_decay=config.weight_decay or None) if adam
+                 else LevenbergMarquardt(rate, config.damping))
+    optimizer.exclude_from_weight_decay(var_names=["bias", "coefficient"])
     learner = model if adam else OnLine(model, seed)
     learner.compile(optimizer, discriminative_loss if codes
                     else keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])

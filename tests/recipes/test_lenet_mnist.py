@@ -127,3 +127,17 @@ def test_resumed_within_an_epoch_ends_as_if_it_had_not_been_stopped(tmp_path):
                   for name in ("whole", "cut"))
     for weight, again in zip(one, other, strict=True):
         np.testing.assert_array_equal(weight, again)
+
+
+def test_decay_shrinks_the_kernels_alone(tmp_path):
+    """Next to nothing is learned at a rate that small; what is left of a weight is the decay."""
+    data = mnist.load("digits", 20, seed=0)
+    config = dataclasses.replace(SMOKE, learning_rate=1e-6, weight_decay=5e4, epochs=1)
+    _, model = compiled_model(config, data)
+    before = {weight.path: np.array(weight) for weight in model.trainable_weights}
+    Run(tmp_path, config=config).fit(model, data.train, updates=2, validate_every=2, verbose=0)
+    for weight in model.trainable_weights:
+        left = 0.9 if weight.path.endswith("kernel") else 1.0                    # about (1 - .05)^2
+        np.testing.assert_allclose(weight, left * before[weight.path], rtol=0.01, atol=1e-4)
+    with pytest.raises(ValueError, match="training=adam alone. Received: 0.1"):
+        compiled_model(dataclasses.replace(ONLINE, weight_decay=0.1), data)
