@@ -12,6 +12,7 @@ all the same, and on other systems than Linux, the process runs its first trial 
 
 Starter is the other end, in the worker.
 """
+import ast
 import contextlib
 import ctypes
 import gc
@@ -92,13 +93,25 @@ def end_with(parent):
 
 
 def prepare(recipe):
-    """Imports a recipe by name, and with it TensorFlow; a file of one's own is left until it is run."""
+    """Imports a recipe by name, and with it TensorFlow; of a file of one's own what it imports itself."""
     if recipe.endswith(".py"):
+        sys.path.insert(0, str(Path(recipe).parent))         # as where Python runs the file
+        for name in imports(Path(recipe)):
+            importlib.import_module(name)
         return
     from recipes.catalog import cards
     from training.start_up import import_tensorflow
     import_tensorflow(devices=False)
     importlib.import_module(f"recipes.{cards()[recipe].path.parent.name}.{recipe}")
+
+
+def imports(path):
+    """The modules that a Python file imports at its top level."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module
 
 
 def forkable():

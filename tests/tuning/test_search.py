@@ -292,6 +292,21 @@ def lives(number):
         return False
 
 
+def test_a_file_of_one_s_own_imports_its_neighbours_once_for_all_trials(starter, tmp_path):
+    (tmp_path / "neighbour.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'a').write('x')\n")
+    recipe = tmp_path / "recipe.py"
+    recipe.write_text("import neighbour, no_such_module_where_it_is_not_needed\n")
+    broken = starter(recipe)
+    broken.start([], tmp_path / "output")
+    assert ended(broken) == 1 and "No module named 'no_such_module" in (tmp_path / "output").read_text()
+    recipe.write_text("import neighbour\n")
+    one = starter(recipe)
+    for _ in range(2):
+        one.start([], tmp_path / "output")
+        assert ended(one) == 0
+    assert (tmp_path / "imported").read_text() == "xx"               # once by each of the two processes
+
+
 def test_where_a_thread_would_be_missing_the_process_runs_its_trial_itself(starter, tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(
         "import sys, threading, time\nif 'tuning.process' in sys.orig_argv:\n"
