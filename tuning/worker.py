@@ -202,11 +202,13 @@ class Worker:
 
     def begin(self, flags, output):
         """Begins the process of a trial."""
-        if self.starter is None or self.starter.gone:
-            self.starter = Starter(self.search.recipe, self.search.folder, self.environment)
+        if self.starter is not None and self.starter.gone:
+            self.starter.close()
+            self.starter = None
+        self.starter = self.starter or Starter(self.search.recipe, self.search.folder, self.environment)
         try:
             self.starter.start(flags, output)
-        except BrokenPipeError:                                  # it was killed while it waited
+        except BrokenPipeError:                                  # it was killed just now
             self.starter.close()
             self.begin(flags, output)
 

@@ -23,7 +23,8 @@ def measured(asked, given):
         if (algorithm, seed) == given:
             raise RuntimeError("killed")
         seen.append((algorithm, seed))
-        return {"best_error": 0.01, "trials": 3, "error_against_seconds": [[60.0, 0.01]]}
+        return {"best_error": 0.01, "trials": 3, "trials_per_hour": 9.0,
+                "error_against_seconds": [[60.0, 0.01]]}
     try:
         search.each_search(asked, report, asked.out.parent, pretended)
     except RuntimeError:
@@ -65,3 +66,16 @@ def test_the_picture_shows_what_there_is(tmp_path):
     measured(asked, None)
     search.plot(json.loads(asked.out.read_text()), tmp_path / "search.png")
     assert matplotlib.image.imread(tmp_path / "search.png")[..., :3].std() > 0.05
+
+
+def test_searches_are_compared_by_algorithm_and_number_of_workers():
+    def run(algorithm, error, hourly, **more):
+        return {"algorithm": algorithm, "best_error": error, "trials_per_hour": hourly, **more}
+    found = search.compared({
+        "curves": {"runs": [run("random", .02, 50.), run("random", .01, 70.),
+                            run("bayesian", .01, 60., workers=2), run("hyperband", None, 0.)]},
+        "optuna": {"runs": [run("optuna", .03, 40., workers=1)]}})
+    assert list(found) == ["random", "bayesian, 2 workers", "optuna"]
+    assert found["random"]["seeds"] == 2 and found["random"]["trials_per_hour"]["mean"] == 60
+    assert found["random"]["best_error_percent"] == {"mean": 1.5, "std": .71, "median": 1.5, "all": [2., 1.]}
+    assert found["optuna"]["best_error_percent"]["std"] is None

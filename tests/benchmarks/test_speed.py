@@ -45,19 +45,6 @@ def test_improvements_of_a_search():
     assert nothing["best_error"] is None and nothing["error_against_seconds"] == []
 
 
-def test_searches_are_compared_by_algorithm_and_number_of_workers():
-    def run(algorithm, error, hourly, **more):
-        return {"algorithm": algorithm, "best_error": error, "trials_per_hour": hourly, **more}
-    found = search.compared({
-        "curves": {"runs": [run("random", .02, 50.), run("random", .01, 70.),
-                            run("bayesian", .01, 60., workers=2), run("hyperband", None, 0.)]},
-        "optuna": {"runs": [run("optuna", .03, 40., workers=1)]}})
-    assert list(found) == ["random", "bayesian, 2 workers", "optuna"]
-    assert found["random"]["seeds"] == 2 and found["random"]["trials_per_hour"]["mean"] == 60
-    assert found["random"]["best_error_percent"] == {"mean": 1.5, "std": .71, "median": 1.5, "all": [2., 1.]}
-    assert found["optuna"]["best_error_percent"]["std"] is None
-
-
 @pytest.mark.slow
 def test_search_quick(tmp_path):
     for part, check in (("overhead", "process_seconds_beyond_training"), ("workers", "ratio")):
