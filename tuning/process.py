@@ -125,7 +125,10 @@ def forkable():
     if not child:
         os._exit(0)
     os.waitpid(child, 0)
-    return len(os.listdir("/proc/self/task")) == 1
+    try:
+        return len(os.listdir("/proc/self/task")) == 1
+    except OSError:                                          # no /proc here to look into
+        return False
 
 
 def redirect(path):
