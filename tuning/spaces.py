@@ -1,5 +1,6 @@
 """Which recipes have a search space, and what a space does: hyperparameters in, a Config out."""
 import dataclasses
+import functools
 import importlib
 import importlib.util
 import sys
@@ -59,6 +60,20 @@ def load(name, root=ROOT):
     return Space(name, importlib.import_module(f"tuning.{found[0].parent.name}.{name}"))
 
 
+@functools.cache
+def sampler():
+    """keras_tuner.HyperParameters whose choices hold the default, too: a user may start from another."""
+    import keras_tuner
+
+    class Sampler(keras_tuner.HyperParameters):
+        def Choice(self, name, values, ordered=None, default=None, **conditions):
+            if default is not None and default not in values:
+                values = [*values, default]
+                values = values if isinstance(default, (str, bool)) else sorted(values)
+            return super().Choice(name, values, ordered, default, **conditions)
+    return Sampler
+
+
 class Space:
     """A search space: a module with OBJECTIVE, sample(hp, base) and, where it has one, BUDGET.
 
@@ -76,7 +91,7 @@ class Space:
     def hyperparameters(self, base, fixed=()):
         """keras_tuner.HyperParameters with an entry for all that is searched; fixed: fields that are not."""
         import keras_tuner
-        everything, searched = keras_tuner.HyperParameters(), keras_tuner.HyperParameters()
+        everything, searched = sampler()(), keras_tuner.HyperParameters()
         self.sample(everything, base)
         parents = {condition.name for parameter in everything.space for condition in parameter.conditions}
         for parameter in everything.space:
@@ -88,7 +103,7 @@ class Space:
 
     def config(self, hyperparameters, base, fixed=()):
         """The Config of a trial's values; fixed fields are those of base. Raises what sample raises."""
-        sampled = self.sample(hyperparameters.copy(), base)
+        sampled = self.sample(sampler().from_config(hyperparameters.get_config()), base)
         return dataclasses.replace(sampled, **{name: getattr(base, name) for name in fixed})
 
 

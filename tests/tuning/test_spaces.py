@@ -81,6 +81,17 @@ def test_a_parameter_is_named_after_its_field_and_may_be_fixed(name):
         assert getattr(least, fixed) == getattr(greatest, fixed) == getattr(space.Config(), fixed)
 
 
+def test_a_value_that_is_none_of_the_choices_may_be_given():
+    space = spaces.load("lenet_mnist")
+    base = space.Config(weight_decay=0.02, batch_size=25)
+    searched = space.hyperparameters(base, ["weight_decay"])
+    assert "weight_decay" not in {parameter.name for parameter in searched.space}
+    size, = (parameter for parameter in searched.space if parameter.name == "batch_size")
+    assert list(size.values) == [20, 25, 50, 100] and size.default == 25
+    config = space.config(searched, base, ["weight_decay"])
+    assert (config.weight_decay, config.batch_size) == (0.02, 25)
+
+
 @pytest.mark.parametrize("name", [name for name in spaces.names() if name not in BUILT_ELSEWHERE])
 def test_the_corners_build(name):
     space = spaces.load(name)
