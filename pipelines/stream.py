@@ -177,11 +177,12 @@ class Stream:
         part, parts = shard
         self.check_divides(parts)
         rows = self.batch_size // parts
-        positions = (tf.cast(i, tf.int64) * self.batch_size + tf.cast(part, tf.int64) * rows
-                     + tf.range(rows, dtype=tf.int64))
-        order = self._order(positions)
-        index = order % len(self.examples) if self.variants > 1 else order
-        seeds = tf.stack([tf.fill([rows], tf.cast(self.seed, tf.int64)), positions], axis=1)
+        with tf.device("CPU:0"):              # which shuffles; from a GPU the positions would have to come back
+            positions = (tf.cast(i, tf.int64) * self.batch_size + tf.cast(part, tf.int64) * rows
+                         + tf.range(rows, dtype=tf.int64))
+            order = self._order(positions)
+            index = order % len(self.examples) if self.variants > 1 else order
+            seeds = tf.stack([tf.fill([rows], tf.cast(self.seed, tf.int64)), positions], axis=1)
         x, y = self.fetch(index, seeds)
         if self.vary is not None:
             x = self.vary(x, order // len(self.examples))

@@ -13,6 +13,7 @@ from training.memory import traced_gradients_forgotten
 from training.progress import EVERY, Progress
 
 BLOCK_SECONDS = 0.5            # a request to stop is heard between blocks; a block is at least one update
+HOST = "CPU:0"
 
 
 def fit(model, stream, *, folder, strategy, validation=None, epochs=None, updates=None, callbacks=(),
@@ -109,7 +110,8 @@ def block_function(model, stream, strategy, jit):
 
     The batches are computed inside the graph, in a tf.while_loop: no iterator, no Python
     per step. It calls the model's own train_step, whose outputs are dropped but for the
-    last metrics.
+    last metrics. The loop counts on the host: a counter on a GPU would have to come back from
+    there, after all that the GPU still has to do, before the next update could be given to it.
     """
     def train_step(data):
         model.train_step(data)
@@ -122,10 +124,20 @@ def block_function(model, stream, strategy, jit):
     def block(first, last):
         def body(i):
             strategy.run(replica_step, args=(i,))
-            return (i + 1,)
-        tf.while_loop(lambda i: i < last, body, (first,), parallel_iterations=1)
+            with tf.device(HOST):
+                return (i + 1,)
+
+        def goes_on(i):
+            with tf.device(HOST):
+                return i < last
+        tf.while_loop(goes_on, body, (first,), parallel_iterations=1)
         return model.get_metrics_result()
-    return lambda first, last: block(tf.constant(first, tf.int64), tf.constant(last, tf.int64))
+
+    def from_to(first, last):
+        with tf.device(HOST):
+            bounds = tf.constant(first, tf.int64), tf.constant(last, tf.int64)
+        return block(*bounds)
+    return from_to
 
 
 class Blocks(Keeper):
@@ -213,7 +225,7 @@ def fed_step(model, strategy, jit, local):
         if local > 1:
             part, _ = replicas.shard(strategy)
             rows = tf.nest.flatten(values[1])[0].shape[0] // local
-            with tf.device("CPU:0"):                   # so that a device is sent its own rows alone
+            with tf.device(HOST):                   # so that a device is sent its own rows alone
                 values = tf.nest.map_structure(
                     lambda each: each[part % local * rows:(part % local + 1) * rows], values)
         update(tuple(values))

@@ -16,6 +16,7 @@ from benchmarks import (
     small_steps,
     start,
     step_time,
+    time_to_94,
     time_to_99,
 )
 
@@ -33,6 +34,18 @@ def test_time_to_99_quick(tmp_path):
     row, = report["runs"]["keras-io"][0]["epochs"]
     assert row["epoch"] == 1 and row["seconds"] > 0
     assert report["ours_over_fastest_peer"] > 0
+
+
+@pytest.mark.slow
+def test_time_to_94_quick(tmp_path):
+    report = time_to_94.main(["--quick", "--seeds", "1", "--precision", "float32", "--no-jit",
+                              "--out", str(tmp_path / "out.json")])
+    keras.config.set_dtype_policy("float32")
+    assert json.loads((tmp_path / "out.json").read_text()) == report
+    assert (report["runs"]["pytorch"] is not None) == TORCH
+    row, = report["runs"]["ours"]
+    parts = (row[f"{part}_seconds"] for part in ("whitening", "training", "evaluation"))
+    assert row["seconds"] == pytest.approx(sum(parts), abs=0.005) and 0 <= row["test_accuracy"] <= 1
 
 
 def test_improvements_of_a_search():

@@ -18,6 +18,7 @@ from recipes.images.fast_cifar10 import (
     draw_tricks,
     main,
     mean_logits,
+    updates_of,
 )
 from training import Run
 
@@ -122,6 +123,23 @@ def test_the_whitening_layer_is_fixed_and_whitens(data):
     assert len(trained.trainable_variables) == len(names) + 2
 
 
+def test_the_whitening_layers_biases_are_trained_for_the_first_epochs_only(data):
+    config = dataclasses.replace(TINY, epochs=2.0, bias_epochs=1.0, lookahead=0)
+    data = cifar.load("digits", config.batch_size, augment=augmentation(config), validation=0)
+    model = compiled_model(config, data)
+    bias, others = model.get_layer("whitening_bias").bias, model.get_layer("stage1_conv1").kernel
+    seen = []
+    for i in range(updates_of(config, data)):
+        model.train_on_batch(*data.train.batch(i))
+        seen.append((bias.numpy(), others.numpy()))
+    last = round(len(seen) / 2)
+    for one, other in zip(seen[:last - 1], seen[1:last], strict=True):
+        assert np.abs(one[0] - other[0]).max() > 0
+    for one, other in zip(seen[last - 1:-1], seen[last:], strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        assert np.abs(one[1] - other[1]).max() > 0
+
+
 def test_without_dirac_no_map_is_a_copy(data):
     model = compiled_model(dataclasses.replace(SMOKE, dirac=False), data)
     kernel = model.get_layer("stage2_conv1").kernel.numpy()
@@ -140,6 +158,7 @@ def test_each_ablation_leaves_out_what_it_names():
     for name, field in fields.items():
         values = dataclasses.asdict(NAMED[name])
         assert [key for key in values if values[key] != short[key]] == [field]
+    assert NAMED["paper"].lookahead * NAMED["paper"].batch_size == 5 * 1024
     assert set(PUBLISHED) <= set(NAMED) and NAMED["fast"].validation == 0 < NAMED["short"].validation
 
 
