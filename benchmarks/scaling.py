@@ -102,8 +102,8 @@ the work that gRPC itself does on the same two cores. There several devices are 
 on more; threads are what uses the cores.
 
 ## Projected
-ResNet-50 ({RESNET50:,} weights, {4 * RESNET50 / 1e6:.0f} MB of gradients). The step times are assumptions: no
-GPU has been timed here yet. Put your own in:
+ResNet-50 ({RESNET50:,} weights, {4 * RESNET50 / 1e6:.0f} MB of gradients). The step times are assumptions:
+ResNet-50 has not been timed on a GPU here. Put your own in:
 `python benchmarks/scaling.py --step-ms MS --parameters N --overlap O`. Bandwidths are the vendors' figures;
 what a library reaches is below them. For the 8 machines, NVLink within each.
 

@@ -79,6 +79,7 @@ class CropFlip:
     pad: int = 4
     reflect: bool = False
     flip: str = "random"
+    compiles = True              # by XLA, so that it can be one kernel with the update: Stream.halves
 
     def __post_init__(self):
         if self.flip not in ("random", "none", "alternating"):
@@ -117,6 +118,7 @@ class Cutout:
     side below 1.
     """
     side: int = 16               # pixels
+    compiles = True
 
     def __post_init__(self):
         if self.side < 1:
@@ -146,6 +148,10 @@ class Chain:
     @property
     def by_visit(self):
         return any(getattr(one, "by_visit", False) for one in self.augmentations)
+
+    @property
+    def compiles(self):
+        return all(getattr(one, "compiles", False) for one in self.augmentations)
 
     def __call__(self, images, seeds, *visits):
         for number, augmentation in enumerate(self.augmentations):

@@ -5,6 +5,8 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+HOST = "CPU:0"
+
 
 def untuned(dataset):
     """The dataset without tf.data's autotuning, which may hold up the end of an evaluation.
@@ -165,7 +167,7 @@ class Stream:
 
     @functools.cached_property
     def _tensors(self):
-        with tf.init_scope():
+        with tf.init_scope(), tf.device(HOST):
             return tf.nest.map_structure(tf.constant, (self.examples.inputs, self.examples.labels))
 
     def batch(self, i, shard=(0, 1)):
@@ -174,16 +176,47 @@ class Stream:
         i: an integer or an int64 scalar tensor. k may be a tensor, n is a Python integer
         that divides the batch size.
         """
+        index, order, positions = self._places(i, shard)
+        seeds = self._seeds(positions)
+        return self._varied(*self.fetch(index, seeds), seeds, index, order, positions)
+
+    def halves(self):
+        """batch as two functions, where XLA compiles the second one; else None.
+
+        The first, (i, shard) -> tensors, takes examples as they are stored, on the host; the second
+        makes of these what batch returns. None for a stream with a batch or fetch of its own, with
+        vary or mix, or with an augment that does not say that it compiles.
+        """
+        own = type(self).batch is not Stream.batch or type(self).fetch is not Stream.fetch
+        if (own or self.vary or self.mix
+                or not (self.augment is None or getattr(self.augment, "compiles", False))):
+            return None
+
+        def take(i, shard=(0, 1)):
+            places = self._places(i, shard)
+            return *self._taken(places[0]), *places
+
+        def make(inputs, labels, index, order, positions):
+            return self._varied(self.examples.prepare(inputs), labels, self._seeds(positions), index, order,
+                                positions)
+        return take, make
+
+    def _places(self, i, shard):
+        """Of a shard's rows of a batch the example, the place in the order and the walk: int64 (B,) each."""
         part, parts = shard
         self.check_divides(parts)
         rows = self.batch_size // parts
-        with tf.device("CPU:0"):              # which shuffles; from a GPU the positions would have to come back
+        with tf.device(HOST):                 # which shuffles: from a GPU the positions would come back
             positions = (tf.cast(i, tf.int64) * self.batch_size + tf.cast(part, tf.int64) * rows
                          + tf.range(rows, dtype=tf.int64))
             order = self._order(positions)
-            index = order % len(self.examples) if self.variants > 1 else order
-            seeds = tf.stack([tf.fill([rows], tf.cast(self.seed, tf.int64)), positions], axis=1)
-        x, y = self.fetch(index, seeds)
+            return order % len(self.examples) if self.variants > 1 else order, order, positions
+
+    def _seeds(self, positions):
+        return tf.stack([tf.fill(tf.shape(positions), tf.cast(self.seed, tf.int64)), positions], axis=1)
+
+    def _varied(self, x, y, seeds, index, order, positions):
+        """vary, augment and mix, whichever there are: -> (inputs, labels)."""
         if self.vary is not None:
             x = self.vary(x, order // len(self.examples))
         if self.augment is not None:
@@ -194,8 +227,12 @@ class Stream:
 
     def fetch(self, index, seeds):
         """Prepared inputs and labels of examples: index int64 (B,), seeds int64 (B, 2), one per example."""
-        inputs, labels = tf.nest.map_structure(lambda values: tf.gather(values, index), self._tensors)
+        inputs, labels = self._taken(index)
         return self.examples.prepare(inputs), labels
+
+    def _taken(self, index):
+        with tf.device(HOST):                 # a GPU has no kernel for bytes: all of them would come back
+            return tf.nest.map_structure(lambda values: tf.gather(values, index), self._tensors)
 
     def check_divides(self, parts):
         """Raises ValueError if a batch cannot be split into so many equal parts."""

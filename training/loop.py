@@ -112,13 +112,17 @@ def block_function(model, stream, strategy, jit):
     per step. It calls the model's own train_step, whose outputs are dropped but for the
     last metrics. The loop counts on the host: a counter on a GPU would have to come back from
     there, after all that the GPU still has to do, before the next update could be given to it.
+    jit compiles the update and, where the stream can be halved, what is done to its examples.
     """
-    def train_step(data):
-        model.train_step(data)
+    halves = stream.halves() if jit and hasattr(stream, "halves") else None
+    take, make = halves or (stream.batch, lambda *data: data)
+
+    def train_step(*taken):
+        model.train_step(make(*taken))
     step = tf.function(train_step, jit_compile=True) if jit else train_step
 
     def replica_step(i):
-        step(stream.batch(i, shard=replicas.shard(strategy)))
+        step(*take(i, shard=replicas.shard(strategy)))
 
     @tf.function(autograph=False)
     def block(first, last):

@@ -4,7 +4,16 @@ import pytest
 import tensorflow as tf
 
 from pipelines import digits, mnist
-from pipelines.augment import ONE_PIXEL, one_pixel_shift, shifted
+from pipelines.augment import (
+    ONE_PIXEL,
+    Chain,
+    CropFlip,
+    Cutout,
+    OnPixels,
+    RandAugment,
+    one_pixel_shift,
+    shifted,
+)
 from pipelines.stream import Examples, Splits, Stream, cut_last
 from training.run import Run
 
@@ -32,6 +41,34 @@ def test_batch_i_is_a_function_of_seed_and_i_in_and_out_of_a_graph():
     for i in (13, 0, 12, 1000):                     # any order
         np.testing.assert_array_equal(stream.batch(i)[1], graph(tf.constant(i, tf.int64))[1])
     assert (walk(stream, 10) != walk(Stream(numbered(100), 8, seed=6), 10)).any()
+
+
+@pytest.mark.parametrize("augment", [
+    None, CropFlip(2), CropFlip(2, reflect=True, flip="alternating"), Chain((CropFlip(1), Cutout(3)))])
+def test_halves_compiled_make_the_same_batch(augment):
+    examples = digits.load(1).training
+    stream = Stream(examples, 100, seed=4, augment=augment,
+                    augment_by_visit=getattr(augment, "by_visit", False))
+    take, make = stream.halves()
+    make = tf.function(make, jit_compile=True)
+    for i, shard in ((0, (0, 1)), (12, (1, 2)), (13, (0, 1))):       # 13 is seen partly in the second epoch
+        taken = take(i, shard)
+        assert all(each.device.endswith("CPU:0") for each in taken)
+        for half, whole in zip(make(*taken), stream.batch(i, shard), strict=True):
+            np.testing.assert_allclose(half, whole, rtol=1e-6, atol=1e-6)
+
+
+def test_a_stream_that_xla_might_not_compile_has_no_halves():
+    class Own(Stream):
+        def batch(self, i, shard=(0, 1)):
+            return super().batch(i, shard)
+    data = digits.load(1)
+    for stream in (Own(numbered(9), 3), Stream(numbered(9), 3, augment=lambda x, seeds: x),
+                   Stream(numbered(9), 3, variants=2, vary=lambda x, version: x),
+                   Stream(numbered(8), 4, mix=lambda x, y, seeds: (x, y)),
+                   Stream(data.training, 10, augment=Chain((CropFlip(1), OnPixels(
+                       RandAugment(), data.training.prepare))))):
+        assert stream.halves() is None
 
 
 def test_orders():
