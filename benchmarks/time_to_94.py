@@ -1,6 +1,7 @@
-"""Seconds to 94 % on CIFAR-10's test set on one GPU: recipes/images/fast_cifar10 beside airbench94 in PyTorch.
+"""Seconds to 94 % on CIFAR-10's test set on one GPU: fast_cifar10 beside airbench94 in PyTorch.
 
-    ours      --config paper's network, optimizer and stream, in the loop that run.fit trains with, under XLA
+    ours      recipes/images/fast_cifar10.py: network, optimizer and stream of --config paper, in the loop
+              that run.fit trains with, under XLA
     pytorch   peers/pytorch_airbench.py; pytorch-compiled the same with torch.compile
 Both measure as the authors do: images are on the device, a first training that warms up (and compiles) is
 left out, and the clock covers whitening, 9.9 epochs and the evaluation of six views of each test image.
@@ -11,7 +12,6 @@ Run:  TFDS_DATA_DIR=... python benchmarks/time_to_94.py --seeds 5 [--torch-pytho
 import argparse
 import dataclasses
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -33,14 +33,17 @@ from training.files import write_json
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "speed" / "time_to_94.json"
 CONFIG = fast_cifar10.NAMED["paper"]
+QUICK = {"data": "digits", "epochs": 1.0, "batch_size": 256, "widths": (8, 16, 16)}
 AT_ONCE = 2_000                  # test images
 
 
-def ours(options):
-    """[{seed, seconds, test_accuracy}] of one process; the first training, which compiles, is left out."""
+def ours(options, kept):
+    """Calls kept after each training with the rows so far: [{seed, seconds, test_accuracy, ...}].
+
+    All in one process; the first training, which compiles, is left out.
+    """
     set_precision(options.precision)
-    quick = {"data": "digits", "epochs": 1.0, "batch_size": 256, "widths": (8, 16, 16)} if options.quick else {}
-    config = dataclasses.replace(CONFIG, **quick)
+    config = dataclasses.replace(CONFIG, **QUICK) if options.quick else CONFIG
     data = cifar.load(config.data, config.batch_size, validation=0,
                       augment=fast_cifar10.augmentation(config))
     updates, stream = fast_cifar10.updates_of(config, data), data.train
@@ -89,9 +92,9 @@ def ours(options):
                             "training_seconds": round(trained - whitened, 3),
                             "evaluation_seconds": round(ended - trained, 3)})
             print("ours", json.dumps(results[-1]), flush=True)
+            kept(results)
         else:
             print(f"warmed up in {ended - started:.1f} s", flush=True)
-    return results
 
 
 def pytorch(options, folder, *flags):
@@ -130,18 +133,19 @@ def main(arguments=None):
               "jit": options.jit, "summary": {}, "runs": {}}
     with tempfile.TemporaryDirectory() as folder:
         for name in options.only:
+            def kept(rows, name=name):
+                report["runs"][name], report["summary"][name] = rows, summary(rows)
+                write_json(options.out, report)
             if name == "ours":
-                rows = ours(options)
+                ours(options, kept)
             elif subprocess.run([options.torch_python, "-c", "import torch"],
                                 capture_output=True).returncode:
                 report["runs"][name] = None
                 print(f"{name} is left out: PyTorch is not installed for {Path(options.torch_python).name}")
-                continue
             else:
-                rows = pytorch(options, folder, *(["--compile"] if name == "pytorch-compiled" else []),
-                               *(["--device", "cpu", "--epochs", "1", "--batch-size", "256"] if options.quick else []))
-            report["runs"][name], report["summary"][name] = rows, summary(rows)
-            write_json(options.out, report)
+                flags = ["--compile"] if name == "pytorch-compiled" else []
+                flags += ["--device", "cpu", "--epochs", "1", "--batch-size", "256"] if options.quick else []
+                kept(pytorch(options, folder, *flags))
     print(json.dumps(report["summary"], indent=1))
     return report
 
