@@ -146,6 +146,7 @@ def main(arguments=None):
                 flags = ["--compile"] if name == "pytorch-compiled" else []
                 flags += ["--device", "cpu", "--epochs", "1", "--batch-size", "256"] if options.quick else []
                 kept(pytorch(options, folder, *flags))
+    write_json(options.out, report)                              # also which contender was missing
     print(json.dumps(report["summary"], indent=1))
     return report
 
