@@ -199,8 +199,9 @@ def plot(report, path):
         label = algorithm + (f", {workers} workers" if workers > 1 else "")
         axes.step(times / 60, 100 * np.median(lines, axis=0), style, color=colour, linewidth=2.5,
                   where="post", label=f"{label} ({len(own)} seed{'s' if len(own) > 1 else ''})")
+    machines = sorted({run["environment"]["device"] for run in runs})
     axes.set(xlabel="minutes", ylabel="best validation error so far (%)", yscale="log",
-             title=f"Search of convnet_mnist, {runs[0]['environment']['device']}" if runs else "")
+             title=f"Search of convnet_mnist, {' and '.join(machines)}")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.grid(alpha=.3, which="both")
