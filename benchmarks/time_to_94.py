@@ -58,14 +58,10 @@ def ours(options, kept):
 
     @tf.function(jit_compile=options.jit or None)
     def logits(pixels):
-        total = 0.0
-        prepared = data.test.prepare(pixels)
-        height, width = prepared.shape[1:3]
-        around = tf.pad(prepared, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
+        total, prepared = 0.0, data.test.prepare(pixels)
         for row, column, mirrored, weight in fast_cifar10.VIEWS[config.views]:
-            seen = around[:, row:row + height, column:column + width]
-            total += weight * tf.cast(model(seen[:, :, ::-1] if mirrored else seen, training=False),
-                                      tf.float32)
+            seen = fast_cifar10.view(prepared, row, column, mirrored)
+            total += weight * tf.cast(model(seen, training=False), tf.float32)
         return total
     state = [*model.variables, *model.optimizer.variables]
     begin = [np.asarray(variable) for variable in state]
@@ -129,6 +125,11 @@ def main(arguments=None):
     parser.add_argument("--quick", action="store_true", help="tiny: shows that all runs, measures nothing")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
+    if options.seeds < 1:
+        parser.error(f"--seeds must be at least 1. Received: {options.seeds}")
+    if "ours" in options.only and not options.quick and not tf.config.list_physical_devices("GPU"):
+        parser.error("TensorFlow finds no GPU here, and on a CPU this takes hours: install "
+                     "requirements-gpu.txt, or see that it runs with --quick")
     report = {"environment": environment(), "date": time.strftime("%Y-%m-%d"), "precision": options.precision,
               "jit": options.jit, "summary": {}, "runs": {}}
     with tempfile.TemporaryDirectory() as folder:

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-HOST = "CPU:0"
+HOST = "CPU:0"                   # where the examples wait, and are chosen
 
 
 def untuned(dataset):

@@ -13,7 +13,7 @@ from training.memory import traced_gradients_forgotten
 from training.progress import EVERY, Progress
 
 BLOCK_SECONDS = 0.5            # a request to stop is heard between blocks; a block is at least one update
-HOST = "CPU:0"
+HOST = "CPU:0"                 # where the loop counts
 
 
 def fit(model, stream, *, folder, strategy, validation=None, epochs=None, updates=None, callbacks=(),
@@ -229,7 +229,7 @@ def fed_step(model, strategy, jit, local):
         if local > 1:
             part, _ = replicas.shard(strategy)
             rows = tf.nest.flatten(values[1])[0].shape[0] // local
-            with tf.device(HOST):                   # so that a device is sent its own rows alone
+            with tf.device(HOST):                      # so that a device is sent its own rows alone
                 values = tf.nest.map_structure(
                     lambda each: each[part % local * rows:(part % local + 1) * rows], values)
         update(tuple(values))

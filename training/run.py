@@ -70,6 +70,9 @@ class Run:
             raise ValueError("--jit on does not go with --strategy multi_worker: take --jit off")
         self.strategy_name, self.configs = strategy, configs
         self.strategy = device.strategy(strategy)
+        if jit == "on" and isinstance(self.strategy, tf.distribute.MirroredStrategy):
+            raise ValueError(f"--jit on compiles the update of one device, and --strategy {strategy} "
+                             "mirrors it over all of them here: take --jit off, or --strategy none for one device")
         self.cluster = multi_worker.cluster() if strategy == "multi_worker" else None
         self.writes = self.cluster is None or self.cluster.is_chief
         self.output = self.folder

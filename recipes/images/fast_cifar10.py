@@ -189,15 +189,20 @@ def compiled_model(config, data):
     return model
 
 
+def view(images, row, column, mirrored):
+    """Images (B, H, W, C) read at (row, column) of themselves with a margin of one pixel: the same shape."""
+    height, width = images.shape[1:3]
+    images = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
+    images = images[:, row:row + height, column:column + width]
+    return images[:, :, ::-1] if mirrored else images
+
+
 def mean_logits(model, examples, views):
     """Weighted mean of the logits of the views of each image: float32 (N, classes)."""
     total = 0.0
     for row, column, mirrored, weight in VIEWS[views]:
         def seen(images, labels, row=row, column=column, mirrored=mirrored):
-            height, width = images.shape[1:3]
-            images = tf.pad(images, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
-            images = images[:, row:row + height, column:column + width]
-            return images[:, :, ::-1] if mirrored else images
+            return view(images, row, column, mirrored)
         total += weight * model.predict(examples.dataset().map(seen), verbose=0).astype(np.float32)
     return total
 

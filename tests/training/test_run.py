@@ -77,6 +77,7 @@ def test_same_seed_same_run_and_another_seed_another(tmp_path, data):
     ({"strategy": "tpu"}, "auto, none, mirrored, multi_worker. Received: tpu"),
     ({"precision": "float8"}, "mixed_bfloat16.*Received: float8"),
     ({"jit": "yes"}, "auto, on or off. Received: yes"),
+    ({"jit": "on", "strategy": "mirrored"}, "--jit off, or --strategy none"),
 ])
 def test_bad_arguments_say_what_is_allowed(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
