@@ -72,7 +72,7 @@ class Run:
         self.strategy = device.strategy(strategy)
         if jit == "on" and isinstance(self.strategy, tf.distribute.MirroredStrategy):
             raise ValueError(f"--jit on compiles the update of one device, and --strategy {strategy} "
-                             "mirrors it over all of them here: take --jit off, or --strategy none for one device")
+                             "mirrors it over all of them here: take --jit off, or --strategy none for one")
         self.cluster = multi_worker.cluster() if strategy == "multi_worker" else None
         self.writes = self.cluster is None or self.cluster.is_chief
         self.output = self.folder
