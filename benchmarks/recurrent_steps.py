@@ -58,6 +58,8 @@ def timed(updates, count):
 
 def tensorflow_rows(network, shorten):
     """-> {contender: [milliseconds by the clock, by the processors]}"""
+    from training.start_up import use_onednn
+    use_onednn()
     import keras
     import tensorflow as tf
 

@@ -212,6 +212,8 @@ def main(arguments=None):
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.child:
+        from training.start_up import use_onednn
+        use_onednn()
         name, *values = options.child
         print(json.dumps(PARTS[name][0](*values)))
         return None

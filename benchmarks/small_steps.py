@@ -45,6 +45,8 @@ def random_digits():
 
 def tensorflow_rows(shorten):
     """-> {contender: {network: milliseconds per step}}"""
+    from training.start_up import use_onednn
+    use_onednn()
     import keras
     import tensorflow as tf
 

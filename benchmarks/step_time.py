@@ -4,6 +4,7 @@
                     the kernels of training.kernels where they are of use
     keras           the same with all kernels as Keras composes them
     xla             the same, each update compiled by XLA (--jit on)
+    as-it-comes     ours without asking for oneDNN, which TensorFlow takes by itself from AVX-512 VNNI on
     pytorch         eager, channels last, SGD(fused=True), Adam(fused=True)
     pytorch-compile torch.compile of the network, its loss and both passes
 All train the same architectures on batches of random images, with cross-entropy and SGD with
@@ -32,7 +33,7 @@ NETWORKS = {"resnet20": ((32, 32, 3), 128, 20, 269_722), "densenet40": ((32, 32,
             "airbench94": ((32, 32, 3), 512, 5, 1_971_328), "resnet18": ((224, 224, 3), 16, 4, 11_689_512),
             "resnet50": ((224, 224, 3), 16, 3, 25_557_032), "ciresan": ((29, 29, 1), 200, 30, 12_115_010)}
 HIDDEN = 2500, 2000, 1500, 1000, 500      # units of Cirešan's net
-CONTENDERS = ("ours", "keras", "xla", "pytorch", "pytorch-compile")
+CONTENDERS = ("ours", "keras", "xla", "as-it-comes", "pytorch", "pytorch-compile")
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
@@ -49,6 +50,9 @@ def keras_network(name):
 
 def tensorflow_times(contender, name, precision, steps):
     """-> (seconds, processor seconds, seconds to the end of the first update), per step but for the last."""
+    from training.start_up import use_onednn
+    if contender != "as-it-comes":
+        use_onednn()
     import keras
     import numpy as np
     import tensorflow as tf
@@ -68,7 +72,7 @@ def tensorflow_times(contender, name, precision, steps):
     stream = Stream(Examples(generator.integers(0, 256, (2 * batch, *shape), dtype=np.uint8),
                              generator.integers(0, 10, 2 * batch)), batch)
     loop.build(model, stream, None)
-    with kernels.faster(model, wanted=contender == "ours"):
+    with kernels.faster(model, wanted=contender in ("ours", "as-it-comes")):
         block = loop.block_function(model, stream, tf.distribute.get_strategy(), jit=contender == "xla")
         begun = time.perf_counter()
         float(block(0, 1)["loss"])

@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")          # as training.start_up for every recipe
 
 import keras
 import pytest

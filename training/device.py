@@ -13,6 +13,8 @@ from training import multi_worker
 
 STRATEGIES = ("auto", "none", "mirrored", "multi_worker")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+# Of /proc/cpuinfo: what tells how fast a processor of this kind is, and what computes in 16 bits.
+INSTRUCTIONS = "avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_fp16"
 
 
 def strategy(name="auto"):
@@ -66,8 +68,33 @@ def set_precision(name):
     keras.config.set_dtype_policy(name)
 
 
+def emulated(precision):
+    """Whether TensorFlow computes in that precision on a processor that has no instructions for it.
+
+    False where that is not known, as off Linux and on other processors than x86.
+    """
+    kind = {"mixed_bfloat16": "bf16", "mixed_float16": "fp16"}.get(precision)
+    found = instructions()
+    return (kind is not None and keras.backend.backend() == "tensorflow" and bool(found)
+            and not any(name.endswith(kind) for name in found) and not tf.config.list_physical_devices("GPU"))
+
+
+@functools.cache
+def instructions():
+    """Which of INSTRUCTIONS this x86 processor has; none where the system does not tell."""
+    flags = cpuinfo("flags").split()
+    return [name for name in INSTRUCTIONS if name in flags]
+
+
+def cpuinfo(field):
+    """What Linux says of the first core, or ''."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.split(":", 1)[1].strip() for line in lines if line.split(":")[0].strip() == field), "")
+
+
 def description():
-    """The device in words: 'NVIDIA H200 x 2' or 'AMD EPYC, 2 cores'."""
+    """The device in words: 'NVIDIA H200 x 2', 'AMD EPYC, 2 cores', with AVX2 alone 'AMD EPYC (AVX2), 2 cores'."""
     if keras.backend.backend() == "jax":
         import jax
         if jax.default_backend() != "cpu":
@@ -76,12 +103,9 @@ def description():
     if gpus:
         name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
         return times(name, len(gpus))
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines()
-                 if line.startswith("model name")]
-        model = names[0] if names else model
+    model = cpuinfo("model name") or platform.processor() or platform.machine()
+    if "avx2" in instructions() and "avx512f" not in instructions():
+        model += " (AVX2)"                   # another generation of that name has AVX-512 and twice the speed
     return f"{model}, {cores()} core{'s' if cores() > 1 else ''}"
 
 
@@ -96,12 +120,13 @@ def times(name, count):
 
 
 def environment():
-    """Versions, device and commit, for environment.json."""
+    """Versions, device with the instructions of its processor, and commit, for environment.json."""
     packages = ("tensorflow", "keras", "tensorflow-datasets", "keras-tuner", "numpy")
     return {"python": platform.python_version(),
             "versions": {name: metadata.version(name) for name in packages},
             "backend": keras.backend.backend(),
-            "device": description(), "commit": commit(), "system": platform.platform()}
+            "device": description(), "instructions": instructions(),
+            "commit": commit(), "system": platform.platform()}
 
 
 def commit():

@@ -94,13 +94,14 @@ def end_with(parent):
 
 def prepare(recipe):
     """Imports a recipe by name, and with it TensorFlow; of a file of one's own what it imports itself."""
+    from training.start_up import import_tensorflow, use_onednn
     if recipe.endswith(".py"):
+        use_onednn()
         sys.path.insert(0, str(Path(recipe).parent))         # as where Python runs the file
         for name in imports(Path(recipe)):
             importlib.import_module(name)
         return
     from recipes.catalog import cards
-    from training.start_up import import_tensorflow
     import_tensorflow(devices=False)
     importlib.import_module(f"recipes.{cards()[recipe].path.parent.name}.{recipe}")
 
