@@ -94,7 +94,7 @@ def cpuinfo(field):
 
 
 def description():
-    """The device in words: 'NVIDIA H200 x 2', 'AMD EPYC, 2 cores', with AVX2 alone 'AMD EPYC (AVX2), 2 cores'."""
+    """The device in words: 'NVIDIA H200 x 2', 'AMD EPYC, 2 cores', 'AMD EPYC (AVX2), 2 cores'."""
     if keras.backend.backend() == "jax":
         import jax
         if jax.default_backend() != "cpu":
