@@ -42,24 +42,24 @@ def nielsen_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(20, 40)
     def normal(fan_out):
         return keras.initializers.RandomNormal(stddev=1 / math.sqrt(fan_out))
 
-    model = keras.Sequential([keras.Input(input_shape, name="image")], name="nielsen_convnet")
+    stack = [keras.Input(input_shape, name="image")]
     for stage, width in enumerate(filters, 1):                   # 28x28 -> 12x12 -> 4x4
-        model.add(layers.Conv2D(width, 5, use_bias=False, kernel_initializer=normal(width * 25 / 4),
-                                name=f"stage{stage}_conv"))
-        model.add(POOLINGS[pooling](2, name=f"stage{stage}_pool"))
-        model.add(Bias(bias_stddev, name=f"stage{stage}_bias"))
-        model.add(layers.Activation(activation, name=f"stage{stage}"))
-    model.add(layers.Flatten(name="features"))
+        stack.append(layers.Conv2D(width, 5, use_bias=False, kernel_initializer=normal(width * 25 / 4),
+                                   name=f"stage{stage}_conv"))
+        stack.append(POOLINGS[pooling](2, name=f"stage{stage}_pool"))
+        stack.append(Bias(bias_stddev, name=f"stage{stage}_bias"))
+        stack.append(layers.Activation(activation, name=f"stage{stage}"))
+    stack.append(layers.Flatten(name="features"))
     for index, width in enumerate(hidden, 1):
         if dropout:
-            model.add(layers.Dropout(dropout, name=f"hidden{index}_dropout"))
-        model.add(layers.Dense(width, activation, kernel_initializer=normal(width),
-                               bias_initializer=keras.initializers.RandomNormal(stddev=bias_stddev),
-                               name=f"hidden{index}"))
+            stack.append(layers.Dropout(dropout, name=f"hidden{index}_dropout"))
+        stack.append(layers.Dense(width, activation, kernel_initializer=normal(width),
+                                  bias_initializer=keras.initializers.RandomNormal(stddev=bias_stddev),
+                                  name=f"hidden{index}"))
     if dropout:
-        model.add(layers.Dropout(dropout, name="logits_dropout"))
-    model.add(layers.Dense(num_classes, kernel_initializer="zeros", name="logits"))
-    return model
+        stack.append(layers.Dropout(dropout, name="logits_dropout"))
+    stack.append(layers.Dense(num_classes, kernel_initializer="zeros", name="logits"))
+    return keras.Sequential(stack, name="nielsen_convnet")
 
 
 def fast_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(24, 32), hidden=256):
@@ -86,17 +86,15 @@ def fast_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(24, 32), h
         return [layers.BatchNormalization(momentum=0.9, scale=False, name=f"{name}_bn"),
                 layers.Activation("relu", name=name)]
 
-    model = keras.Sequential([keras.Input(input_shape, name="image")], name="fast_convnet")
+    stack = [keras.Input(input_shape, name="image")]
     for stage, (width, size) in enumerate(zip(filters, (5, 3), strict=True), 1):   # 28x28 -> 12x12 -> 5x5
-        for layer in (layers.Conv2D(width, size, use_bias=False, kernel_initializer="he_normal",
-                                    name=f"stage{stage}_conv"),
-                      layers.MaxPooling2D(2, name=f"stage{stage}_pool"), *normalised(f"stage{stage}")):
-            model.add(layer)
-    for layer in (layers.Flatten(name="features"),
-                  layers.Dense(hidden, use_bias=False, kernel_initializer="he_normal", name="hidden_dense"),
-                  *normalised("hidden"), layers.Dense(num_classes, name="logits")):
-        model.add(layer)
-    return model
+        stack += [layers.Conv2D(width, size, use_bias=False, kernel_initializer="he_normal",
+                                name=f"stage{stage}_conv"),
+                  layers.MaxPooling2D(2, name=f"stage{stage}_pool"), *normalised(f"stage{stage}")]
+    stack += [layers.Flatten(name="features"),
+              layers.Dense(hidden, use_bias=False, kernel_initializer="he_normal", name="hidden_dense"),
+              *normalised("hidden"), layers.Dense(num_classes, name="logits")]
+    return keras.Sequential(stack, name="fast_convnet")
 
 
 def simard_convnet(input_shape=(29, 29, 1), num_classes=10, *, activation="relu"):
@@ -165,22 +163,22 @@ def normalised_convnet(input_shape=(28, 28, 1), num_classes=10, *, filters=(32, 
     if min(input_shape[:2]) < smallest:
         raise ValueError(f"{len(filters)} stages need images of at least {smallest}x{smallest} pixels. "
                          f"Received: input_shape={tuple(input_shape)}")
-    model = keras.Sequential([keras.Input(input_shape, name="image")], name="normalised_convnet")
+    stack = [keras.Input(input_shape, name="image")]
     for stage, width in enumerate(filters, 1):
         for number in (1, 2):
             name = f"stage{stage}_conv{number}"
-            model.add(layers.Conv2D(width, 3, padding="valid" if stage == 1 else "same",
-                                    use_bias=not normalised, kernel_initializer="he_normal", name=name))
+            stack.append(layers.Conv2D(width, 3, padding="valid" if stage == 1 else "same",
+                                       use_bias=not normalised, kernel_initializer="he_normal", name=name))
             if number == 2:                  # before the other two, for a quarter of their work
-                model.add(layers.MaxPooling2D(2, name=f"stage{stage}_pool"))
+                stack.append(layers.MaxPooling2D(2, name=f"stage{stage}_pool"))
             if normalised:
-                model.add(layers.BatchNormalization(momentum=0.95, name=f"{name}_bn"))
-            model.add(layers.Activation("relu", name=f"{name}_relu"))
-    model.add(layers.GlobalAveragePooling2D(name="features"))
+                stack.append(layers.BatchNormalization(momentum=0.95, name=f"{name}_bn"))
+            stack.append(layers.Activation("relu", name=f"{name}_relu"))
+    stack.append(layers.GlobalAveragePooling2D(name="features"))
     if dropout:
-        model.add(layers.Dropout(dropout, name="dropout"))
-    model.add(layers.Dense(num_classes, name="logits"))
-    return model
+        stack.append(layers.Dropout(dropout, name="dropout"))
+    stack.append(layers.Dense(num_classes, name="logits"))
+    return keras.Sequential(stack, name="normalised_convnet")
 
 
 def smallest_side(stages):
@@ -202,10 +200,10 @@ class Bias(layers.Layer):
     def __init__(self, stddev=1.0, **kwargs):
         super().__init__(**kwargs)
         self.stddev = stddev
+        self.initializer = keras.initializers.RandomNormal(stddev=stddev)    # draws its seed here
 
     def build(self, input_shape):
-        self.bias = self.add_weight(shape=(input_shape[-1],), name="bias",
-                                    initializer=keras.initializers.RandomNormal(stddev=self.stddev))
+        self.bias = self.add_weight(shape=(input_shape[-1],), name="bias", initializer=self.initializer)
 
     def call(self, x):
         return ops.add(x, self.bias)

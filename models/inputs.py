@@ -17,13 +17,14 @@ def on_images(network, image_shape=(28, 28, 1), *, black=0.0, white=1.0):
     if rows < 0 or columns < 0 or image_shape[2] != channels:
         raise ValueError(f"images must be at most {height}x{width} with {channels} channels. "
                          f"Received: image_shape={tuple(image_shape)}")
-    model = keras.Sequential([keras.Input(image_shape, name="image")], name=network.name)
+    stack = [keras.Input(image_shape, name="image")]
     if rows or columns:
         above, left = rows // 2, columns // 2
-        model.add(layers.ZeroPadding2D(((above, rows - above), (left, columns - left)), name="frame"))
+        stack.append(layers.ZeroPadding2D(((above, rows - above), (left, columns - left)), name="frame"))
     if (black, white) != (0.0, 1.0):
-        model.add(layers.Rescaling(white - black, black, name="contrast"))
+        stack.append(layers.Rescaling(white - black, black, name="contrast"))
     for layer in network.layers:         # a layer in two models would know the outputs of the first alone
-        model.add(type(layer).from_config(layer.get_config()))
+        stack.append(type(layer).from_config(layer.get_config()))
+    model = keras.Sequential(stack, name=network.name)
     model.set_weights(network.get_weights())
     return model

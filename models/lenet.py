@@ -92,15 +92,15 @@ def modern_lenet5(input_shape=(32, 32, 1), num_classes=10, *, activation="relu")
     if min(input_shape[:2]) < 16:
         raise ValueError("the two stages need images of at least 16x16 pixels. "
                          f"Received: input_shape={tuple(input_shape)}")
-    model = keras.Sequential([keras.Input(input_shape, name="image")], name="modern_lenet5")
+    stack = [keras.Input(input_shape, name="image")]
     for number, filters in enumerate((6, 16), 1):
-        model.add(layers.Conv2D(filters, 5, activation=activation, name=f"stage{number}_conv"))
-        model.add(layers.MaxPooling2D(2, name=f"stage{number}_pool"))
-    model.add(layers.Flatten(name="features"))
+        stack.append(layers.Conv2D(filters, 5, activation=activation, name=f"stage{number}_conv"))
+        stack.append(layers.MaxPooling2D(2, name=f"stage{number}_pool"))
+    stack.append(layers.Flatten(name="features"))
     for number, width in enumerate((120, 84), 1):
-        model.add(layers.Dense(width, activation, name=f"hidden{number}"))
-    model.add(layers.Dense(num_classes, name="logits"))
-    return model
+        stack.append(layers.Dense(width, activation, name=f"hidden{number}"))
+    stack.append(layers.Dense(num_classes, name="logits"))
+    return keras.Sequential(stack, name="modern_lenet5")
 
 
 def stage(number, shape, reads):

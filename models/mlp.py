@@ -36,11 +36,10 @@ def mlp(input_shape=(28, 28, 1), num_classes=10, *, hidden=(30,), activation="si
             kernel, bias = INITIALISATIONS[initialisation](), keras.initializers.RandomNormal(stddev=1.0)
         return layers.Dense(width, activation, kernel_initializer=kernel, bias_initializer=bias, name=name)
 
-    model = keras.Sequential([keras.Input(input_shape, name="input"), layers.Flatten(name="flatten")],
-                             name="mlp")
+    stack = [keras.Input(input_shape, name="input"), layers.Flatten(name="flatten")]
     for index, width in enumerate(hidden, 1):
-        model.add(dense(width, activation, name=f"hidden{index}"))
+        stack.append(dense(width, activation, name=f"hidden{index}"))
         if dropout:
-            model.add(layers.Dropout(dropout, name=f"hidden{index}_dropout"))
-    model.add(dense(num_classes, None, name="logits"))
-    return model
+            stack.append(layers.Dropout(dropout, name=f"hidden{index}_dropout"))
+    stack.append(dense(num_classes, None, name="logits"))
+    return keras.Sequential(stack, name="mlp")

@@ -16,11 +16,11 @@ def threshold_perceptron(input_shape=(2,), num_outputs=1, *, hidden=()):
     if any(width < 1 for width in (*input_shape, *hidden, num_outputs)):
         raise ValueError(f"widths must be at least 1. Received: input_shape={tuple(input_shape)}, "
                          f"hidden={tuple(hidden)}, num_outputs={num_outputs}")
-    model = keras.Sequential([keras.Input(input_shape, name="input")], name="threshold_perceptron")
+    stack = [keras.Input(input_shape, name="input")]
     for index, width in enumerate(hidden, 1):
-        model.add(layers.Dense(width, bipolar, name=f"hidden{index}"))
-    model.add(layers.Dense(num_outputs, bipolar, name="output"))
-    return model
+        stack.append(layers.Dense(width, bipolar, name=f"hidden{index}"))
+    stack.append(layers.Dense(num_outputs, bipolar, name="output"))
+    return keras.Sequential(stack, name="threshold_perceptron")
 
 
 @keras.saving.register_keras_serializable("models")

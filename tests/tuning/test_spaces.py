@@ -17,9 +17,9 @@ BUILT_ELSEWHERE = {"one_shot_omniglot", "captioning"}       # of several inputs:
 # What the networks of a space read, where that is not the digits of scikit-learn.
 DATA = {"spoken_digits": lambda: speech.load("formants", 8),
         "speech_commands": lambda: speech.commands("formants", 8),
-        "handwriting_lines": lambda: handwriting.load("digits", 8, count=16),
+        "handwriting_lines": lambda: handwriting.load("digits", 2, digits=2, count=16),
         "lstm_imdb": lambda: imdb.load("sentences", 2, words=50),
-        "char_lm_shakespeare": lambda: characters.load("sentences"),
+        "char_lm_shakespeare": lambda: characters.load("sentences", steps=5),
         "adding_problem": lambda: memory_problems.load(batch_size=2, steps=10, validation=2, test=2),
         "sequential_mnist": lambda: digits.load(2)}      # 64 pixels, not 784
 
