@@ -412,8 +412,10 @@ def terminable():
 
 
 def sentence(error):
-    """The first lines of an error, as one plain message."""
+    """The first lines of an error, as one plain message; of one from a graph, without the traceback in it."""
     text = str(error).strip() or type(error).__name__
+    if text.startswith("in user code:"):
+        text = re.split(r"\n\n    (?:\w+\.)*\w+: ", text)[-1].replace("\n    ", "\n")
     if isinstance(error, OSError) and error.filename and error.strerror:
         text = f"{error.filename}: {error.strerror}"
     if not isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)):
