@@ -30,7 +30,7 @@ def use_onednn():
     """Asks for oneDNN's kernels, before TensorFlow is imported, unless TF_ENABLE_ONEDNN_OPTS is set already.
 
     By itself TensorFlow takes them only where an x86 processor has AVX-512 VNNI or newer instructions. With
-    AVX2 alone they made every network faster that was tried, by 1.1 to 2.5 times: benchmarks/README.md.
+    AVX2 alone they made six networks' steps 1.3 to 1.8 times as quick: benchmarks/README.md.
     """
     if platform.machine() in ("x86_64", "AMD64"):
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
