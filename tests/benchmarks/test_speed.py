@@ -82,6 +82,7 @@ def test_a_failing_process_says_why():
         time_to_99.follow([time_to_99.sys.executable, "-c", "raise SystemExit('no reason at all')"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("network", "shorten"), [("keras-imdb-lstm", 20), ("sequential_mnist", 100)])
 def test_recurrent_steps(tmp_path, network, shorten):
     report = recurrent_steps.main(["--repeats", "1", "--threads", "1", "--networks", network,

@@ -74,6 +74,7 @@ def test_the_other_problems_have_their_networks():
         assert np.isfinite(loss)
 
 
+@pytest.mark.slow
 def test_all_cells_in_one_picture(tmp_path, drawn):
     tiny = {"steps": 10, "units": 4, "updates": 4, "validate_every": 2, "batch_size": 4}
     configs = {name: dataclasses.replace(NAMED[name], **tiny) for name in ("rnn-100", "gru-100")}

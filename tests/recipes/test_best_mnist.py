@@ -20,7 +20,7 @@ from training import Run
 @pytest.fixture(scope="module")
 def ensemble(tmp_path_factory):
     folder = tmp_path_factory.mktemp("best") / "run"
-    config = dataclasses.replace(SMOKE, members=2)
+    config = dataclasses.replace(SMOKE, members=2, epochs=5, views=2)
     return folder, config, main(config, Run(folder, recipe="best_mnist", config=config, seed=0))
 
 

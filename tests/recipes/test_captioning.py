@@ -74,6 +74,7 @@ def photographs(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_photographs_on_disk_are_learned(photographs, tmp_path):
     config = dataclasses.replace(SMOKE, data=str(photographs), size=16, least=2, grids=(1,), hidden=16,
                                  epochs=30, batch_size=4, learning_rate=0.01)

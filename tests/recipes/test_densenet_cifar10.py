@@ -16,6 +16,7 @@ def test_the_smoke_network_learns(tmp_path):
     assert (tmp_path / "run" / "model.keras").exists()
 
 
+@pytest.mark.slow
 def test_without_validation_all_images_train(tmp_path):
     config = dataclasses.replace(SMOKE, validation=0, epochs=1, depth=7)
     metrics = main(config, Run(tmp_path / "run", recipe="densenet_cifar10", config=config))

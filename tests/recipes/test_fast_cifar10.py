@@ -123,6 +123,7 @@ def test_the_whitening_layer_is_fixed_and_whitens(data):
     assert len(trained.trainable_variables) == len(names) + 2
 
 
+@pytest.mark.slow
 def test_the_whitening_layers_biases_are_trained_for_the_first_epochs_only(data):
     config = dataclasses.replace(TINY, epochs=2.0, bias_epochs=1.0, lookahead=0)
     data = cifar.load("digits", config.batch_size, augment=augmentation(config), validation=0)
@@ -162,6 +163,7 @@ def test_each_ablation_leaves_out_what_it_names():
     assert set(PUBLISHED) <= set(NAMED) and NAMED["fast"].validation == 0 < NAMED["short"].validation
 
 
+@pytest.mark.slow
 def test_resumed_between_two_steps_of_the_slow_weights_ends_as_if_it_had_not_been_stopped(tmp_path):
     main(TINY, Run(tmp_path / "whole", config=TINY))
 

@@ -28,6 +28,7 @@ def test_one_cycle_of_the_learning_rate():
     assert values[-1] == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells when a process started")
 def test_the_clock_counts_from_the_start_of_the_process():
     started = time.perf_counter()

@@ -39,7 +39,8 @@ def test_smoke_learns(config, least, tmp_path):
 def test_every_named_configuration_builds_with_its_parameters():
     data = mnist.load("digits", 10)
     counts = {name: compiled_model(config, data)[0].count_params() for name, config in NAMED.items()}
-    assert counts == {"plain": 60_840, "plain-60000": 60_840, "distorted": 60_840, "lecun": 60_840,
+    assert counts == {"plain": 60_840, "plain-60000": 60_840, "decay": 60_840,
+                          "decay-60000": 60_840, "distorted": 60_840, "lecun": 60_840,
                       "lecun-distorted": 60_840, "lenet1": 2_578, "modern": 61_706,
                       "modern-distorted": 61_706}
     assert set(PUBLISHED) <= set(NAMED)
@@ -105,6 +106,7 @@ def test_curvature_is_the_diagonal_of_the_gauss_newton_matrix(outputs):
     np.testing.assert_array_equal(network.get_weights()[0], first)
 
 
+@pytest.mark.slow
 def test_resumed_within_an_epoch_ends_as_if_it_had_not_been_stopped(tmp_path):
     config = dataclasses.replace(ONLINE, batch_size=20, rates=(5e-4, 2e-4))      # 62 updates an epoch
     whole = Run(tmp_path / "whole", config=config)

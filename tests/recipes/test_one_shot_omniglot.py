@@ -29,7 +29,9 @@ SIAMESE = dataclasses.replace(SMOKE, method="siamese", protocol="lake", side=20,
                               learning_rate=3e-3, updates=120, validate_every=40)
 
 
-@pytest.mark.parametrize(("config", "least"), [(SMOKE, 0.7), (SIAMESE, 0.3)], ids=["prototypical", "siamese"])
+@pytest.mark.parametrize(("config", "least"), [
+    pytest.param(SMOKE, 0.7, id="prototypical"),
+    pytest.param(SIAMESE, 0.3, id="siamese", marks=pytest.mark.slow)])
 def test_smoke_learns(config, least, tmp_path, drawn):
     metrics = main(config, Run(tmp_path / "run", config=config))
     assert metrics["within_alphabet_accuracy"] > least                               # of 10: chance is .1

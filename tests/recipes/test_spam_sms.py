@@ -33,6 +33,7 @@ def test_smoke(smoke_run, drawn):
     assert {path.name for path in folder.glob("fold-*")} == {"fold-1", "fold-2"}
 
 
+@pytest.mark.slow
 def test_an_lstm_reads_messages_too(tmp_path):
     config = dataclasses.replace(SMOKE, network="lstm", pairs=0, folds=1)
     assert main(config, Run(tmp_path / "run", config=config))["f1"] > 0.9

@@ -22,6 +22,7 @@ def values(model):
     return [np.asarray(state) for state in carried_states(model)]
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_with_its_states(tmp_path):
     stream, passage = Continued(TEXT, 4, 6), Passage(TEXT[:100], 4, 6)
     options = {"updates": 24, "validate_every": 12, "steps_per_execution": 3, "checkpoint_every": 3,

@@ -63,6 +63,7 @@ def test_killed_in_an_epoch_and_while_a_checkpoint_is_written(tmp_path):
     assert_same_end(folder, other)
 
 
+@pytest.mark.slow
 def test_a_loop_of_its_own_is_killed(tmp_path):
     folder, other = tmp_path / "run", tmp_path / "other"
     assert kill(start("own", folder), folder, 0.1)

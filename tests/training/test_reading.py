@@ -59,7 +59,7 @@ def test_it_learns_and_equals_updates_one_by_one(tmp_path, folder):
     assert_same(few, plain, atol=1e-5)
 
 
-@pytest.mark.parametrize("calls", [1, 7])
+@pytest.mark.parametrize("calls", [pytest.param(1, marks=pytest.mark.slow), 7])
 def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path, folder, calls):
     data = load(folder, mix=Mixup(3))
     options = {"steps_per_execution": 2, "keep_best": "val_accuracy"}
@@ -71,6 +71,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(tmp_path, folder, calls):
     assert resumed == history
 
 
+@pytest.mark.slow
 def test_two_devices_give_what_one_gives(tmp_path, folder):
     def undropped():
         model = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3, 2),
@@ -109,6 +110,7 @@ def test_a_file_that_breaks_in_the_middle_of_an_epoch_is_named_and_nothing_is_lo
     assert resumed == history
 
 
+@pytest.mark.slow
 def test_a_file_that_breaks_in_the_validation_or_the_test_is_named(tmp_path, folder):
     data = load(folder)
     whole, history, _ = trained(tmp_path / "whole", data)

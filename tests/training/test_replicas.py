@@ -92,6 +92,7 @@ def test_a_batch_that_does_not_divide_is_refused(tmp_path, data):
         run.fit(model, Stream(data.training, 15), updates=2, verbose=0)
 
 
+@pytest.mark.slow
 def test_a_stop_between_two_epochs_changes_nothing_that_replicas_keep_apart(tmp_path, data):
     """Batch normalisation's moving statistics differ between the devices until an epoch ends."""
     def trained(folder, updates_to_save):

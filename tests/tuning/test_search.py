@@ -321,6 +321,7 @@ def test_where_a_thread_would_be_missing_the_process_runs_its_trial_itself(start
     assert (tmp_path / "output").read_text().split() == [str(one.process.pid)]
 
 
+@pytest.mark.slow
 def test_a_waiting_process_has_imported_what_its_recipe_needs_and_opened_no_device():
     """All recipes that can be searched, one after another: none computes or starts a thread on import."""
     told = subprocess.run([sys.executable, "-c", "import sys; from tuning import process, spaces\n"
