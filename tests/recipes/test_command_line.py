@@ -87,6 +87,7 @@ def interrupted(folder):
 # Interruption and what comes after
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_after_ctrl_c_as_if_never_interrupted(finished, tmp_path, command, refused):
     folder = tmp_path / "run"
     status, err = interrupted(folder)

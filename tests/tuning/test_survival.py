@@ -46,6 +46,7 @@ def epochs_made(folder, trial_id):
     return sum(path.read_text().count("e") for path in (folder / f"trial_{trial_id}").rglob("starts.txt"))
 
 
+@pytest.mark.slow
 def test_a_search_killed_with_9_goes_on_to_the_same_end(new, tuning, tmp_path):
     whole = new("whole", trials=5, fields={"pause": .3, "epochs": 4}, fixed=["pause"])
     whole.run()
