@@ -109,6 +109,7 @@ def test_small_steps_pytorch(monkeypatch):
     assert set(rows) == {"pytorch", "pytorch-fused"} and all(row["FC100"] > 0 for row in rows.values())
 
 
+@pytest.mark.slow
 def test_run_time(monkeypatch, tmp_path):
     arguments, batch, execution, _ = run_time.NETWORKS["tiny"]
     monkeypatch.setitem(run_time.NETWORKS, "tiny", (arguments, batch, execution, 3 * execution))
