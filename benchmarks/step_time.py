@@ -51,7 +51,9 @@ def keras_network(name):
 def tensorflow_times(contender, name, precision, steps):
     """-> (seconds, processor seconds, seconds to the end of the first update), per step but for the last."""
     from training.start_up import use_onednn
-    if contender != "as-it-comes":
+    if contender == "as-it-comes":
+        os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None)
+    else:
         use_onednn()
     import keras
     import numpy as np

@@ -457,6 +457,7 @@ def plot(files, name, figure, alternative, wide=False):
 
 
 def save_plot(files, name, figure):
+    """Writes a figure into the run folder, replacing an older one, and gives its PNG as bytes."""
     from training import figures
     path = files.folder / "figures" / f"{name}.png"
     with replacing(path) as part:

@@ -137,10 +137,12 @@ def headline_mean(entry):
 
 
 def scale(unit):
+    """What a stored metric is multiplied by to stand in that unit."""
     return 100 if unit == "%" else 1                    # metrics are fractions
 
 
 def figure(value, unit):
+    """A value as the README shows it, without its unit: '99.11' of a percentage, else four digits."""
     return f"{value:.2f}" if unit == "%" else f"{value:.4g}"
 
 
@@ -154,6 +156,7 @@ def readme_table(folder=FOLDER):
 
 
 def row(recipe, entry):
+    """The cells of one line of the README's table, as TITLES names them."""
     unit, mean, published = entry["unit"], headline_mean(entry), entry["published"]
     changes = [f"{name} {value}" for name, value in entry["changed"].items()]
     if entry["precision"] != "float32":
@@ -181,6 +184,7 @@ def updated(text, folder=FOLDER):
 
 
 def is_current(readme=README, folder=FOLDER):
+    """Whether the README's table says what the stored results say."""
     text = Path(readme).read_text()
     return updated(text, folder) == text
 

@@ -79,7 +79,7 @@ class Run:
         device.set_precision(precision)
         if device.emulated(precision) and self.writes:
             print(f"warning: this processor has no instructions for --precision {precision} and emulates it: "
-                  "float32 is faster here, for convolutions many times", file=sys.stderr)
+                  "float32 may be many times as fast", file=sys.stderr)
         if deterministic:
             tf.config.experimental.enable_op_determinism()
         gc.collect()           # the network and data of a run before this one, which reference each other

@@ -115,10 +115,12 @@ class Files:
 
 
 def holds_run(folder):
+    """Whether a folder is there that a run has written to."""
     return folder.is_dir() and ((folder / "config.json").exists() or (folder / "metrics.json").exists())
 
 
 def as_dict(value):
+    """The value, or {} where a damaged file holds something else."""
     return value if isinstance(value, dict) else {}
 
 
@@ -136,6 +138,7 @@ def read_history(path):
 
 
 def number_or_nan(text):
+    """A cell of history.csv as a float; NaN where it is empty or no number."""
     try:
         return float(text)
     except (TypeError, ValueError):

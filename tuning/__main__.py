@@ -42,6 +42,7 @@ Begin with: python -m tuning search convnet_mnist --data digits --epochs 3 --tri
 
 
 def list_spaces(arguments):
+    """Prints the recipes that can be searched, and why the others cannot."""
     Parser("list", "The recipes that have a search space.", program="tuning").read(arguments)
     for name in spaces.names():
         print(name)
@@ -50,6 +51,7 @@ def list_spaces(arguments):
 
 
 def search_parser(command):
+    """The flags of search and of chief, which have the same."""
     parser = Parser(command, "Searches the hyperparameters of a recipe, each trial in a process of its own. "
                     "The objective is a validation metric; the test set is never looked at.",
                     program="tuning")
@@ -79,12 +81,14 @@ def search_parser(command):
 
 
 def add_address(parser):
+    """The flags of a command that listens."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; by default this machine's "
                         "programs alone reach it. There is no password: use a network that you trust")
     parser.add_argument("--port", type=int, default=PORT, help=f"default: {PORT}")
 
 
 def search(arguments, command="search"):
+    """A new search of a recipe, in this process or, as chief, for workers elsewhere."""
     flags, rest = search_parser(command).parse_known_args(arguments)
     for name, least in (("trials", 1), ("epochs", 1), ("repeats", 1), ("factor", 2), ("seed", 0),
                         ("initial_points", 1), ("workers", 0 if command == "chief" else 1)):
