@@ -18,7 +18,7 @@ def sample(hp, base=Config()):
         hidden=PYRAMIDS[hp.Choice("hidden.layers", list(PYRAMIDS), default=5)],
         learning_rate=hp.Float("learning_rate", 1e-4, 1e-2, sampling="log", default=base.learning_rate),
         warm_up=hp.Float("warm_up", 0.0, 0.2, step=0.05, default=base.warm_up),
-        first_weights=hp.Choice("first_weights", ["random_uniform", "lecun_normal"],
+        first_weights=hp.Choice("first_weights", ["he_normal", "lecun_normal", "random_uniform"],
                                 default=base.first_weights),
         batch_size=hp.Choice("batch_size", [50, 100, 200], default=base.batch_size),
         rotation=hp.Float("rotation", 0.0, 20.0, step=5.0, default=base.rotation),
