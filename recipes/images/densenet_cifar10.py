@@ -77,7 +77,7 @@ def compiled_model(config, data):
 
 def main(config, run):
     data = cifar.load(config.data, config.batch_size, seed=run.seed, fold=run.fold, augment=config.augment,
-                      validation=config.validation)
+                      validation=run.validation_size(config.validation, cifar.VALIDATION))
     with run.scope():
         model = compiled_model(config, data)
     history = run.fit(model, data.train, data.validation, epochs=config.epochs)

@@ -38,11 +38,12 @@ class Config:
     weight_decay: float = 5e-4   # of all weights, as added to the gradient
     updates: int = 15_800        # 45 epochs of 45,000 images
     batch_size: int = 128        # over all devices
+    validation: int = 5_000      # training images that validate; 0: all train
     compared: tuple[int, ...] = ()         # train a plain and a residual network of each of these depths
 
 
 PAPER = Config(schedule="steps", learning_rate=0.1, warm_up=0, nesterov=False, weight_decay=1e-4,
-               updates=64_000)
+               updates=64_000, validation=0)
 NAMED = {
     "paper": PAPER,
     "paper-32": dataclasses.replace(PAPER, depth=32),
@@ -85,12 +86,14 @@ def compiled_model(config, data):
 
 def trained(config, run):
     """-> (history, metrics) of one network, which run keeps."""
-    data = cifar.load(config.data, config.batch_size, seed=run.seed, fold=run.fold, augment=config.augment)
+    data = cifar.load(config.data, config.batch_size, seed=run.seed, fold=run.fold, augment=config.augment,
+                      validation=run.validation_size(config.validation, cifar.VALIDATION))
     with run.scope():
         model = compiled_model(config, data)
     history = run.fit(model, data.train, data.validation, updates=config.updates)
     run.save(model, data.class_names, mean=data.mean, std=data.std)
-    return history, {"val_accuracy": history[-1]["val_accuracy"], **run.evaluate(model, data.test)}    # once
+    validated = {} if data.validation is None else {"val_accuracy": history[-1]["val_accuracy"]}
+    return history, {**validated, **run.evaluate(model, data.test)}          # once, at the very end
 
 
 def main(config, run):
@@ -99,6 +102,8 @@ def main(config, run):
 
 def degradation(config, run):
     """A plain and a residual network of each depth, in folders of their own, and their curves."""
+    if not config.validation:
+        raise ValueError("curves against depth are of validation images. Received: validation=0")
     histories, metrics = {}, {}
     for depth in config.compared:
         for kind in ("plain", "residual"):

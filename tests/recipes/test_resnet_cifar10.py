@@ -25,6 +25,18 @@ def test_the_smoke_network_learns(tmp_path):
     assert (tmp_path / "run" / "model.keras").exists()
 
 
+def test_without_validation_all_images_train(tmp_path):
+    config = dataclasses.replace(SMOKE, validation=0, updates=2, warm_up=1)
+    assert set(main(config, Run(tmp_path / "run", config=config))) == {"test_accuracy", "test_loss"}
+    assert PAPER.validation == 0
+
+
+def test_curves_against_depth_need_validation(tmp_path):
+    config = dataclasses.replace(SMOKE, compared=(8,), validation=0)
+    with pytest.raises(ValueError, match=r"validation images\. Received: validation=0"):
+        main(config, Run(tmp_path / "run", config=config))
+
+
 def rates(config, *updates):
     schedule = learning_rate(config)
     return [float(schedule(update)) for update in updates]
