@@ -10,8 +10,11 @@ def on_images(network, image_shape=(28, 28, 1), *, black=0.0, white=1.0):
     bottom and right), then 0 becomes black and 1 becomes white. Adds no parameters.
     Shapes: float (B, *image_shape) in [0, 1] -> what network gives.
     network: a Sequential; the copy has layers of the same names, and its weights.
-    Raises ValueError for images larger than the network's, or of other channels.
+    Raises ValueError for images larger than the network's, or of other channels, and where black is white.
     """
+    if black == white:
+        raise ValueError("black and white must differ: no image is to be seen otherwise. "
+                         f"Received: {black}, {white}")
     height, width, channels = network.input_shape[1:]
     rows, columns = height - image_shape[0], width - image_shape[1]
     if rows < 0 or columns < 0 or image_shape[2] != channels:

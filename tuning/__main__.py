@@ -196,6 +196,7 @@ def go_on(search, workers, **address):
 
 
 def resume(arguments):
+    """Goes on with a search."""
     parser = Parser("resume", "Goes on with a search that was interrupted, or looks whether it is complete.",
                     program="tuning")
     parser.add_argument("folder", metavar="FOLDER")
@@ -211,6 +212,7 @@ def resume(arguments):
 
 
 def show(arguments):
+    """Prints the best trials, and why others failed."""
     parser = Parser("show", "The best trials of a search, as a table.", program="tuning")
     parser.add_argument("folder", metavar="FOLDER")
     parser.add_argument("--top", type=int, default=10, metavar="K", help="how many (default: 10)")
@@ -236,6 +238,7 @@ def show(arguments):
 
 
 def report(arguments):
+    """Writes report.html and prints where."""
     parser = Parser("report", "Writes report.html of a search: one file that opens anywhere.",
                     program="tuning")
     parser.add_argument("folder", metavar="FOLDER")
@@ -245,6 +248,7 @@ def report(arguments):
 
 
 def best(arguments):
+    """Prints the best configuration as JSON; ValueError while there is none."""
     parser = Parser("best", "Prints the best configuration, for: python -m recipes run NAME --config FILE",
                     program="tuning")
     parser.add_argument("folder", metavar="FOLDER")
@@ -257,6 +261,7 @@ def best(arguments):
 
 
 def worker(arguments):
+    """Runs trials of a chief elsewhere until there are none."""
     parser = Parser("worker", "Joins a search whose chief runs elsewhere. The folder is that of the chief, "
                     "on a file system that all machines share.", program="tuning")
     parser.add_argument("folder", metavar="FOLDER")

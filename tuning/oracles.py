@@ -226,7 +226,7 @@ class Lasting:
 
 
 class Random(Lasting, oracles.RandomSearchOracle):
-    pass
+    """keras-tuner's, that lasts."""
 
 
 class Grid(Lasting, oracles.GridSearchOracle):
@@ -321,7 +321,7 @@ class Bayesian(Lasting, Ranked):
 
 
 class Hyperband(Lasting, oracles.HyperbandOracle):
-    pass
+    """keras-tuner's, that lasts."""
 
 
 def create(search):

@@ -100,6 +100,7 @@ def importance(rows, parameters):
 # ---- the page, from top to bottom
 
 def head(search, rows, best):
+    """The tiles above all else, and what was searched."""
     ended = [row for row in rows if row["outcome"] != "running"]
     counts = [(outcome, sum(row["outcome"] == outcome for row in rows))
               for outcome in dict.fromkeys(row["outcome"] for row in rows)]
@@ -127,6 +128,7 @@ def head(search, rows, best):
 
 
 def tiles_html(tiles):
+    """(label, value, note, CSS class) of each tile -> HTML."""
     return '<div class="tiles">' + "".join(
         f'<div class="tile {kind}"><span>{escape(label)}</span><b>{escape(value)}</b>'
         f"<small>{escape(note)}</small></div>" for label, value, note, kind in tiles) + "</div>"
@@ -161,6 +163,7 @@ def progress(search, rows):
 
 
 def best_trials(search, best):
+    """The table of the first BEST trials; empty where none has a value."""
     if not best:
         return ""
     names = list(dict.fromkeys(name for row in best[:BEST] for name in row["values"]))
@@ -176,6 +179,7 @@ def best_trials(search, best):
 
 
 def importance_section(search, rows, parameters):
+    """How much each parameter matters, with the picture; or that there are too few trials to say."""
     told = importance(rows, parameters)
     known = sum(row["value"] is not None for row in rows)
     if told is None:
@@ -312,6 +316,7 @@ def badly(rows):
 
 
 def commands(search):
+    """What to type next."""
     folder = shlex.quote(str(search.folder))
     lines = {f"python -m tuning best {folder} > config.json": "the best configuration",
              f"python -m recipes run {search.recipe} --config config.json":

@@ -153,6 +153,11 @@ def test_normalised_convnet():
     assert models.normalised_convnet((12, 12, 1)).output_shape == (None, 10)
 
 
+def test_on_images_refuses_one_colour():
+    with pytest.raises(ValueError, match=r"black and white must differ.*Received: 1, 1"):
+        models.on_images(models.lenet5(), black=1, white=1)
+
+
 def test_on_images_frames_and_scales():
     network = keras.Sequential([keras.Input((7, 8, 1)), keras.layers.Flatten()])
     image = np.random.default_rng(4).random((2, 4, 6, 1), np.float32)
