@@ -41,6 +41,14 @@ def test_resume_trains_nothing_twice(ensemble):
     assert written == [(folder / name / "model.keras").stat().st_mtime_ns for name in ("member1", "member2")]
 
 
+def test_without_validation_images_all_train(tmp_path):
+    config = dataclasses.replace(SMOKE, validation=0, epochs=2, views=1)
+    metrics = main(config, Run(tmp_path / "run", config=config))
+    assert set(metrics) == {"test_accuracy", "single_view_accuracy"}
+    [*_, last] = (tmp_path / "run" / "history.csv").read_text().splitlines()
+    assert last.startswith("2,142,")                                  # two epochs of 1,437 images, 20 at once
+
+
 def test_the_weights_at_the_end_are_the_average(tmp_path):
     config = dataclasses.replace(SMOKE, epochs=1, average=0.9, views=1)
     data = mnist.load("digits", 20, seed=0)
