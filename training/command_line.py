@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import difflib
 import errno
+import fnmatch
 import io
 import os
 import re
@@ -68,8 +69,9 @@ def launch(main, Config, *, named=None, flag="config", smoke=None, compare=None)
     """Runs a recipe's main(config, run) as its command line says.
 
     Config     dataclass whose fields become flags, their comments the help.
-    named      {name: Config}, chosen by --<flag> NAME; "all" runs each in a folder of its own
-               and then calls compare(run, {name: metrics}), if given, to draw them together.
+    named      {name: Config}, chosen by --<flag> NAME; "all", or several as in short,without-*, runs
+               each in a folder of its own and then calls compare(run, {name: metrics}), if given, to
+               draw together those that there are.
     smoke      the Config of --smoke.
     Errors end the process with a sentence on stderr and status 2 (3 where a loss is not
     finite, 130 after ctrl-C, 143 after SIGTERM), unless --debug is given. With --trial an
@@ -114,8 +116,7 @@ def parse(arguments, Config, named, flag, smoke, recipe):
     name, rest = take_option(rest, f"--{flag}") if flag != "config" else (flags.config, rest)
     if flag == "config" and Path(name).suffix == ".json":
         name = ""
-    if name and name not in (*named, "all"):
-        raise ValueError(f"--{flag} must be one of {', '.join([*named, 'all'])}. Received: {name}")
+    names = chosen(name, named, flag) if name else [name_of(Config(), named)]
     if flags.resume or flags.evaluate:
         flags, defaults = saved_run(flags, arguments, Config, recipe)
     elif Path(flags.config).suffix == ".json":
@@ -126,7 +127,6 @@ def parse(arguments, Config, named, flag, smoke, recipe):
     elif flags.config and flag != "config":
         raise ValueError(f"--config takes a saved config.json. Received: {flags.config}")
     else:
-        names = list(named) if name == "all" else [name or name_of(Config(), named)]
         defaults = {name: named.get(name, Config()) for name in names}
         if flags.smoke and smoke is not None:            # the named networks at the smoke size
             changes = difference(smoke, Config())
@@ -139,6 +139,17 @@ def parse(arguments, Config, named, flag, smoke, recipe):
         refuse_unknown(unknown, Config, flag if named else None)
     changed = {name: difference(config, named.get(name, Config())) for name, config in configs.items()}
     return flags, configs, changed
+
+
+def chosen(text, named, flag):
+    """The names that text asks for, in their own order: one, several between commas, a pattern, or all."""
+    asked = [part.strip() for part in text.split(",")]
+    for part in asked:
+        if not fnmatch.filter(named, "*" if part == "all" else part):
+            raise ValueError(f"--{flag} must be one of {', '.join([*named, 'all'])}, several between commas "
+                             f"or a pattern with *. Received: {text}.{nearest(part, named)}")
+    return [name for name in named
+            if any(part == "all" or fnmatch.fnmatchcase(name, part) for part in asked)]
 
 
 def name_of(config, named):
@@ -228,7 +239,8 @@ def print_help(Config, default, named, flag):
     both = dataclasses.make_dataclass("Flags", [
         ("recipe", tyro.conf.OmitArgPrefixes[Config], dataclasses.field(default=default)),
         ("run", tyro.conf.OmitArgPrefixes[RunFlags], dataclasses.field(default=RunFlags()))])
-    description = f"--{flag} NAME chooses: {', '.join([*named, 'all'])}" if named else ""
+    description = (f"--{flag} NAME chooses: {', '.join([*named, 'all'])}; or several: A,B, 'without-*'"
+                   if named else "")
     tyro.cli(both, args=["--help"], description=description,
              prog=f"python -m recipes run {Path(sys.argv[0]).stem}")
 

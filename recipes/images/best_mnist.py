@@ -4,6 +4,7 @@ Source     Ours. Ingredients: batch normalisation (Ioffe and Szegedy 2015), drop
            elastic distortion (Simard et al. 2003), averaged weights (Polyak and Juditsky 1992), several
            views of a test image, several networks (Cirešan et al. 2012).
 Run        python -m recipes run best_mnist          (--config ensemble: five networks; --smoke: seconds)
+           python -m recipes run best_mnist --config 'short,without-*'      (what each ingredient is worth)
 Published  99.65 % test accuracy by a single large deep network and 99.77 % by the multi-column one of
            35 networks (Cirešan et al. 2011 and 2012), on 60,000 training images.
 Departs    No paper's network: two 3x3 convolutions per stage. single trains on 50,000 images; the settings

@@ -215,8 +215,10 @@ def draw_figures(run, results):
         measured = 100 * metrics[HEADLINE]
         print(f"{name:26s}{PUBLISHED[name]:10.2f}{measured:10.2f}{measured - PUBLISHED[name]:+8.2f}")
     draw_gaps(run, results)
-    draw_training_size(run, results)
-    draw_initialisation(run)
+    if any(f"{kind}-{size}" in results for kind in ("size", "svm") for size in SIZES):
+        draw_training_size(run, results)
+    if all(f"{start}-{width}" in results for start in ("scaled", "large") for width in (30, 100)):
+        draw_initialisation(run)
 
 
 def draw_gaps(run, results):
@@ -239,8 +241,9 @@ def draw_training_size(run, results):
     import matplotlib.pyplot as plt
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for kind, label, colour in (("size", "network 784-30-10", "tab:blue"), ("svm", "SVM", "tab:orange")):
-        axes.plot(SIZES, [100 * results[f"{kind}-{size}"][HEADLINE] for size in SIZES], "o-", color=colour,
-                  label=label)
+        measured = [size for size in SIZES if f"{kind}-{size}" in results]
+        axes.plot(measured, [100 * results[f"{kind}-{size}"][HEADLINE] for size in measured], "o-",
+                  color=colour, label=label)
         axes.plot(SIZES, [PUBLISHED[f"{kind}-{size}"] for size in SIZES], "x", color="black",
                   label="published" if kind == "svm" else None)
     axes.set(xlabel="training images", ylabel="validation accuracy (%)", xscale="log",

@@ -423,10 +423,22 @@ def lesson_run(monkeypatch, capfd, tmp_path):
     (["--size=one", "--smoke"], [("one", Config(steps=1, rate=9.0))]),
     (["--size", "all", "--rate", 4], [("one", Config(steps=1, rate=4.0)),
                                       ("two", Config(steps=2, kind="b", rate=4.0))]),
+    (["--size", "two,o*"], [("one", Config(steps=1)), ("two", Config(steps=2, kind="b"))]),
+    (["--size", "tw*"], [("two", Config(steps=2, kind="b"))]),
 ])
 def test_the_command_line_becomes_configs(lesson_run, arguments, configs):
     assert lesson_run(*arguments) == (0, "")
     assert calls == configs
+
+
+@pytest.mark.parametrize(("size", "message"), [
+    ("one,", "--size must be one of one, two, all, several between commas or a pattern .* Received: one,."),
+    ("w*", r"Received: w\*"),
+    ("tow", "Received: tow. Did you mean two"),
+])
+def test_a_name_that_there_is_not(lesson_run, size, message):
+    status, err = lesson_run("--size", size)
+    assert status == 2 and not calls and re.search(message, err)
 
 
 def test_a_saved_config_starts_another_run(lesson_run, tmp_path):
