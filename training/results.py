@@ -71,13 +71,21 @@ def finished(folder, cards):
 
 
 def minutes(folder, environment):
-    """Minutes of training over all starts of the run, else of its last start; None where neither is known."""
-    times = folder / "times.csv"
-    if times.exists():
-        seconds = float(times.read_text().splitlines()[-1].split(",")[1])
-    else:
-        seconds = environment.get("seconds")
+    """Minutes of training over all starts of the run, else of its last start; None where neither is known.
+
+    A run of several networks has those of all of them, in turn, however they were trained.
+    """
+    seconds = seconds_trained(folder)
+    if seconds is None:
+        parts = [seconds_trained(path.parent) or 0 for path in folder.glob("*/config.json")]
+        seconds = max([sum(parts), environment.get("seconds") or 0]) or None
     return None if seconds is None else round(seconds / 60, 2)
+
+
+def seconds_trained(folder):
+    """The last of times.csv; None where there is none."""
+    times = folder / "times.csv"
+    return float(times.read_text().splitlines()[-1].split(",")[1]) if times.exists() else None
 
 
 def without_paths(config):

@@ -44,6 +44,18 @@ def test_one_run_is_one_entry_without_a_deviation(tmp_path, store):
     assert str(tmp_path) not in (tmp_path / "results" / "lesson.json").read_text()
 
 
+def test_an_ensemble_has_the_minutes_of_its_members(tmp_path, store):
+    ensemble = finished_run(tmp_path / "five", config={"data": "mnist", "epochs": 3})
+    (ensemble / "times.csv").unlink()
+    for name in ("member1", "member2"):
+        finished_run(ensemble / name, seconds=90.0)
+    entry, = store(ensemble)
+    assert entry["minutes"] == 3.0
+    (ensemble / "environment.json").write_text(json.dumps({"device": "a CPU, 2 cores", "seconds": 240.0}))
+    entry, = store(ensemble)                                     # the measuring of the members besides
+    assert entry["minutes"] == 4.0
+
+
 def test_seeds_accumulate_over_calls_and_the_same_seed_replaces(tmp_path, store):
     store(finished_run(tmp_path / "a", 0, 0.98), finished_run(tmp_path / "c", 2, 0.97))
     store(finished_run(tmp_path / "b", 1, 0.96, seconds=60.0))
