@@ -23,7 +23,8 @@ def read(recipe, folder=FOLDER):
 def record(folders, cards, results=FOLDER):
     """Writes finished runs into results/<recipe>.json and returns the paths written.
 
-    cards: {recipe: its Card}, for what was published. A series stands for its children.
+    cards: {recipe: its Card}, for what was published. A series stands for its children; a part of a
+    run, such as a member of an ensemble, for the named configuration that it equals.
     One entry per configuration; the same seed again replaces, another seed is added.
     Raises ValueError or FileNotFoundError if any folder is no finished run: nothing is
     written then.
@@ -60,7 +61,7 @@ def finished(folder, cards):
     environment = read_json(folder / "environment.json")
     written = datetime.datetime.fromtimestamp((folder / "metrics.json").stat().st_mtime, datetime.UTC)
     return [(saved["recipe"], {
-        "name": saved.get("name", ""), "config": without_paths(saved["config"]),
+        "name": name_of(saved, folder, cards[saved["recipe"]]), "config": without_paths(saved["config"]),
         "changed": {name: value for name, value in saved.get("changed", {}).items()
                     if without_paths({name: value})[name] == value},
         "precision": saved.get("precision", "float32"),
@@ -68,6 +69,17 @@ def finished(folder, cards):
         "device": environment.get("device"), "versions": environment.get("versions"),
         "commit": environment.get("commit"),
         "date": environment.get("finished", written.isoformat(timespec="seconds"))[:10]})]
+
+
+def name_of(saved, folder, card):
+    """The configuration's name; for a part of another run, that of the one whose fields it has."""
+    if not saved.get("part"):
+        return saved.get("name", "")
+    for name, fields in card.named.items():
+        if json.loads(json.dumps(fields)) == saved["config"]:
+            return name
+    raise ValueError(f"{folder} is a part of the run in {folder.resolve().parent}, and no named "
+                     "configuration of the recipe equals it. Record the whole run.")
 
 
 def minutes(folder, environment):

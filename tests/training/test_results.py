@@ -56,6 +56,21 @@ def test_an_ensemble_has_the_minutes_of_its_members(tmp_path, store):
     assert entry["minutes"] == 4.0
 
 
+def test_a_member_stands_for_the_configuration_that_it_equals(tmp_path, store, monkeypatch):
+    card = Card(None, "An idea.", {}, {}, {"data": "mnist", "widths": (1, 2)}, {
+        "narrow": {"data": "mnist", "widths": (1, 2)}, "wide": {"data": "mnist", "widths": (3, 4)}}, {})
+    monkeypatch.setitem(CARDS, "lesson", card)
+    member = finished_run(tmp_path / "five" / "member1", name="member1", seed=3,
+                          config={"data": "mnist", "widths": [3, 4]})
+    saved = json.loads((member / "config.json").read_text())
+    (member / "config.json").write_text(json.dumps({**saved, "part": True}))
+    entry, = store(member)
+    assert entry["name"] == "wide" and entry["seeds"] == [3]
+    (member / "config.json").write_text(json.dumps({**saved, "part": True, "config": {"data": "digits"}}))
+    with pytest.raises(ValueError, match="member1 is a part of the run in .*five, and no named"):
+        store(member)
+
+
 def test_seeds_accumulate_over_calls_and_the_same_seed_replaces(tmp_path, store):
     store(finished_run(tmp_path / "a", 0, 0.98), finished_run(tmp_path / "c", 2, 0.97))
     store(finished_run(tmp_path / "b", 1, 0.96, seconds=60.0))
