@@ -143,13 +143,14 @@ def parse(arguments, Config, named, flag, smoke, recipe):
 
 def chosen(text, named, flag):
     """The names that text asks for, in their own order: one, several between commas, a pattern, or all."""
-    asked = [part.strip() for part in text.split(",")]
-    for part in asked:
-        if not fnmatch.filter(named, "*" if part == "all" else part):
+    found = set()
+    for part in (part.strip() for part in text.split(",")):
+        matching = [name for name in named if part == "all" or fnmatch.fnmatchcase(name, part)]
+        if not matching:
             raise ValueError(f"--{flag} must be one of {', '.join([*named, 'all'])}, several between commas "
                              f"or a pattern with *. Received: {text}.{nearest(part, named)}")
-    return [name for name in named
-            if any(part == "all" or fnmatch.fnmatchcase(name, part) for part in asked)]
+        found.update(matching)
+    return [name for name in named if name in found]
 
 
 def name_of(config, named):

@@ -90,7 +90,7 @@ def minutes(folder, environment):
     seconds = seconds_trained(folder)
     if seconds is None:
         parts = [seconds_trained(path.parent) or 0 for path in folder.glob("*/config.json")]
-        seconds = max([sum(parts), environment.get("seconds") or 0]) or None
+        seconds = max(sum(parts), environment.get("seconds", 0)) if parts else environment.get("seconds")
     return None if seconds is None else round(seconds / 60, 2)
 
 
