@@ -188,8 +188,9 @@ def test_the_drawing_of_the_tricks(tmp_path, drawn):
     results = {name: {"val_accuracy": 0.9 + index / 200, "test_accuracy": 0.91,
                       "val_single_view_accuracy": 0.89, "single_view_accuracy": 0.9}
                for index, name in enumerate(NAMED)}
-    draw_tricks(Run(tmp_path / "run"), results)
-    drawn(tmp_path / "run", "tricks")
+    for name, some in (("all", results), ("part", {"without-dirac": results["without-dirac"]})):
+        draw_tricks(Run(tmp_path / name), some)
+        drawn(tmp_path / name, "tricks")
 
 
 def test_refuses_a_number_of_views_that_there_is_not(tmp_path):
