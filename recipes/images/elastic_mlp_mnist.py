@@ -11,8 +11,8 @@ Departs    Relu, from He's first weights, of pixels from -.1 to 1.175 in place o
            U(-.05, .05), of -1 to 1: two hidden layers of 1000 and 500 units had .71 % of the validation
            images wrong in place of .98 after 24 epochs (one seed, by hand). --config tanh is the largest
            net with the paper's units. Mini-batches and Adam where the papers learn image by image for
-           hundreds of epochs, so that the largest net takes an hour and a half on one core; the rate falls
-           along a cosine. 50,000 training images: 10,000 choose the epoch. Sigma 5.5 and alpha 37 are the
+           hundreds of epochs, so that the largest net takes an hour on two cores; the rate falls along a
+           cosine. 50,000 training images: 10,000 choose the epoch. Sigma 5.5 and alpha 37 are the
            middle of the ranges 5 to 6 and 36 to 38, which, like the bounds of the affine part, are quoted
            and not read in the paper; rotation and shear act together. The amounts of Simard's affine
            distortions are ours. Images of 28x28 are distorted and then framed to 29x29.
