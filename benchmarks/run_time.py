@@ -7,6 +7,8 @@
     jit         milliseconds per update with and without XLA
     devices     milliseconds per update of the same global batch on one device with one and two threads,
                 on two mirrored logical devices, and in two workers on loopback
+    parts       milliseconds per update of ResNet-20, 128 images of 32x32 or 24x24: the batch as a whole, in
+                two parts that go through the network at once, and on two mirrored logical devices
     allreduce   milliseconds of one sum of that network's gradients over two devices, and over two workers
 Every measurement is a process of its own, and contenders take turns.
 Run:  python benchmarks/run_time.py [PART ...] --repeats 5
@@ -111,6 +113,28 @@ def devices_part(contender, network):
     return run_fit(*NETWORKS[network], strategy=joined(contender))
 
 
+def parts_part(contender, side):
+    """contender: the number of parts, or "mirrored"."""
+    import keras
+    import numpy as np
+
+    from models import resnet_cifar
+    from pipelines.stream import Examples, Stream
+    from training import Run
+    generator, side, clock = np.random.default_rng(0), int(side), clock_class()()
+    images = generator.integers(0, 256, (1280, side, side, 3), dtype=np.uint8)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(folder, strategy=joined("mirrored" if contender == "mirrored" else "one"))
+        with run.scope():
+            model = resnet_cifar((side, side, 3))
+            model.compile(keras.optimizers.SGD(0.03, momentum=0.9),
+                          keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+        run.fit(model, Stream(Examples(images, generator.integers(0, 10, 1280)), 128), updates=60,
+                in_parts=1 if contender == "mirrored" else int(contender), validate_every=60,
+                steps_per_execution=5, callbacks=[clock], verbose=0)
+    return clock.milliseconds(5)
+
+
 def joined(contender):
     """The name of a contender's strategy; "mirrored" makes two logical devices of the CPU first."""
     import tensorflow as tf
@@ -183,6 +207,8 @@ PARTS = {                        # name -> function, and its contenders: argumen
     "jit": (jit_part, [((jit, network), 1) for network in NETWORKS for jit in ("off", "on")]),
     "devices": (devices_part, [(("one", "10 ms"), 1), (("one", "10 ms"), 2), (("mirrored", "10 ms"), 2),
                                (("workers", "10 ms"), 1)]),
+    "parts": (parts_part, [(("1", "32"), 2), (("2", "32"), 2), (("2", "32"), (1, 2)),
+                           (("mirrored", "32"), (1, 2)), (("2", "24"), (1, 2))]),
     "allreduce": (allreduce_part, [(("mirrored", "10 ms"), 2), (("workers", "10 ms"), 1)]),
     "checkpoint": (checkpoint_part, [((width,), 1) for width in ("300", "1300", "5000")]),
     "memory": (memory_part, [((contender,), 1) for contender in ("run.fit", "model.fit")]),
@@ -190,9 +216,10 @@ PARTS = {                        # name -> function, and its contenders: argumen
 
 
 def measured(part, arguments, threads):
-    """One measurement in a process of its own, with so many threads."""
+    """One measurement in a process of its own; threads: of an operation and of operations, or both in one."""
+    within, between = threads if isinstance(threads, tuple) else (threads, threads)
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2",
-                   "TF_NUM_INTRAOP_THREADS": str(threads), "TF_NUM_INTEROP_THREADS": str(threads)}
+                   "TF_NUM_INTRAOP_THREADS": str(within), "TF_NUM_INTEROP_THREADS": str(between)}
     command = [sys.executable, __file__, "--child", part, *arguments]
     if "workers" in arguments:
         command = [sys.executable, "-m", "training.launch", "--workers", "2", "--restarts", "0", "--",
@@ -201,6 +228,13 @@ def measured(part, arguments, threads):
     if done.returncode:
         raise RuntimeError(f"{part} {' '.join(arguments)} failed: {done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def named(threads):
+    """2 -> "2 threads"; (1, 2) -> "2 operations of 1 thread"."""
+    if isinstance(threads, tuple):
+        return f"{threads[1]} operations of {named(threads[0])}"
+    return f"{threads} thread{'s' * (threads > 1)}"
 
 
 def main(arguments=None):
@@ -229,7 +263,7 @@ def main(arguments=None):
         runs = {}
         for _ in range(1 if part == "memory" else options.repeats):
             for values, threads in contenders:
-                name = f"{', '.join(values)}, {threads} thread{'s' * (threads > 1)}"
+                name = f"{', '.join(values)}, {named(threads)}"
                 runs.setdefault(name, []).append(measured(part, values, threads))
         timed = all(isinstance(value, float) for values in runs.values() for value in values)
         report[part] = {"date": time.strftime("%Y-%m-%d"), "environment": environment(), "runs": runs,

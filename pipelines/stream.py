@@ -1,4 +1,5 @@
 """Examples in memory, and the endless stateless stream of training batches made from them."""
+import copy
 import dataclasses
 import functools
 
@@ -142,12 +143,17 @@ class Stream:
               all else: pipelines.mixing. It mixes the examples at positions 2j and 2j + 1 of the
               endless walk, and only these: a pair is never parted by the shards of a batch, whose
               rows, and those of each shard, must therefore be of even number.
+    resized   ((end, side), ...): after all else, the images of batch i are resized to side x side, for the
+              first pair whose end is more than i; where there is none they stay as they are. A network
+              of any input size learns much from small images, and they cost less (progressive
+              resizing). `stages` are the streams of one size each, what training goes through;
+              batch, by itself, leaves the images as they are.
     Raises ValueError for a batch size outside [1, number of examples] or an unknown order.
     """
     on_disk = False              # whether batches are read from files, which tf.data should do ahead of time
 
     def __init__(self, examples, batch_size, *, seed=0, order="reshuffled", variants=1, vary=None,
-                 augment=None, augment_by_label=False, augment_by_visit=False, mix=None):
+                 augment=None, augment_by_label=False, augment_by_visit=False, mix=None, resized=()):
         if order not in ("reshuffled", "shuffled", "fixed"):
             raise ValueError(f'order must be "reshuffled", "shuffled" or "fixed". Received: {order!r}')
         self.size = len(examples) * variants
@@ -159,6 +165,10 @@ class Stream:
         self.augment = augment
         self.augment_by_label, self.augment_by_visit = augment_by_label, augment_by_visit
         self.mix = mix
+        self.resized, self.side = resized, None
+        if list(resized) != sorted(resized) or any(end < 1 or side < 1 for end, side in resized):
+            raise ValueError("resized must be pairs of an update and a number of pixels, the updates "
+                             f"ascending. Received: {resized}")
         self.check_divides(1)
 
     @property
@@ -180,15 +190,26 @@ class Stream:
         seeds = self._seeds(positions)
         return self._varied(*self.fetch(index, seeds), seeds, index, order, positions)
 
+    @property
+    def stages(self):
+        """((end, Stream), ...): the batches before the update end, of one size each; None ends the last."""
+        return (*((end, self.of_side(side)) for end, side in self.resized), (None, self))
+
+    def of_side(self, side):
+        """This stream with images of side x side pixels."""
+        small = copy.copy(self)
+        small.side, small.resized, small._tensors = side, (), self._tensors
+        return small
+
     def halves(self):
         """batch as two functions, where XLA compiles the second one; else None.
 
         The first, (i, shard) -> tensors, takes examples as they are stored, on the host; the second
         makes of these what batch returns. None for a stream with a batch or fetch of its own, with
-        vary or mix, or with an augment that does not say that it compiles.
+        vary, mix or a resize, or with an augment that does not say that it compiles.
         """
         own = type(self).batch is not Stream.batch or type(self).fetch is not Stream.fetch
-        if (own or self.vary or self.mix
+        if (own or self.side or self.vary or self.mix
                 or not (self.augment is None or getattr(self.augment, "compiles", False))):
             return None
 
@@ -216,14 +237,16 @@ class Stream:
         return tf.stack([tf.fill(tf.shape(positions), tf.cast(self.seed, tf.int64)), positions], axis=1)
 
     def _varied(self, x, y, seeds, index, order, positions):
-        """vary, augment and mix, whichever there are: -> (inputs, labels)."""
+        """vary, augment, mix and a resize, whichever there are: -> (inputs, labels)."""
         if self.vary is not None:
             x = self.vary(x, order // len(self.examples))
         if self.augment is not None:
             known = ([y] if self.augment_by_label else [])
             known += [index, positions // self.size] if self.augment_by_visit else []
             x = self.augment(x, seeds, *known)
-        return (x, y) if self.mix is None else self.mix(x, y, seeds)
+        if self.mix is not None:
+            x, y = self.mix(x, y, seeds)
+        return (x, y) if self.side is None else (tf.image.resize(x, (self.side,) * 2, antialias=True), y)
 
     def fetch(self, index, seeds):
         """Prepared inputs and labels of examples: index int64 (B,), seeds int64 (B, 2), one per example."""

@@ -1,4 +1,5 @@
 """Which devices a run uses, in which precision, and how it says so."""
+import contextlib
 import functools
 import os
 import platform
@@ -40,6 +41,19 @@ def strategy(name="auto"):
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
         return mirrored(tuple(device.name for device in gpus or tf.config.list_logical_devices("CPU")))
     return tf.distribute.get_strategy()
+
+
+def share_threads(parts):
+    """Leaves threads to so many parts of a batch, which training.parts computes side by side.
+
+    TensorFlow would give all cores to each operation, one operation after another, which costs two
+    cores a sixth of their time (benchmarks/run_time.py parts). Without effect once TensorFlow has
+    computed anything, where TF_NUM_INTRAOP_THREADS is set, and on GPUs.
+    """
+    if (parts > 1 and "TF_NUM_INTRAOP_THREADS" not in os.environ
+            and not tf.config.list_physical_devices("GPU")):
+        with contextlib.suppress(RuntimeError):
+            tf.config.threading.set_intra_op_parallelism_threads(max(1, cores() // parts))
 
 
 class EvenDataParallel(keras.distribution.DataParallel):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training import carried, checkpoint, kernels, reading, replicas
+from training import carried, checkpoint, kernels, parts, reading, replicas
 from training.interruption import StopRequest
 from training.keeper import Keeper
 from training.memory import traced_gradients_forgotten
@@ -18,7 +18,7 @@ HOST = "CPU:0"                 # where the loop counts
 
 def fit(model, stream, *, folder, strategy, validation=None, epochs=None, updates=None, callbacks=(),
         keep_best=None, mode="max", steps_per_execution=None, validate_every=None, checkpoint_every=EVERY,
-        jit=False, cluster=None, verbose=1):
+        in_parts=1, jit=False, cluster=None, verbose=1):
     """Trains with model.fit on a stream's batches and returns the history, a list of rows.
 
     An epoch is validate_every updates, by default one pass over the stream. After each,
@@ -30,6 +30,8 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
     best (mode "max" or "min", the first of equals) are the final ones.
     steps_per_execution: updates per call into Keras's loop, which moves the progress bar
     and looks for a loss that is not finite; by default a twentieth of an epoch, at most 100.
+    in_parts: how many equal parts of a batch, of all devices together, go through the network by
+    themselves; see training.parts.
     cluster: the multi_worker.Cluster, where there are several workers; only its chief writes.
     Raises ValueError for a bad argument, FloatingPointError if the loss is not finite,
     KeyboardInterrupt after a ctrl-C or SIGTERM, when all is saved.
@@ -51,12 +53,14 @@ def fit(model, stream, *, folder, strategy, validation=None, epochs=None, update
     progress = Progress(folder, objects, every=checkpoint_every, writes=cluster is None or cluster.is_chief)
     arguments = {"updates": updates, "epoch_updates": epoch_updates, "keep_best": keep_best, "mode": mode,
                  "cluster": cluster}
+    in_parts = parts.of_each(strategy.num_replicas_in_sync, in_parts, stream)
     replicas.prepare(model.optimizer, strategy)
     with strategy.scope():
         logged = build(model, stream, validation)
     if keep_best and keep_best not in logged:
         raise ValueError(f"keep_best must be one of {', '.join(logged)}. Received: {keep_best}")
-    with StopRequest() as stop, traced_gradients_forgotten(), kernels.faster(model, wanted=not jit):
+    with (StopRequest() as stop, traced_gradients_forgotten(), kernels.faster(model, wanted=not jit),
+          parts.each_by_itself(model, in_parts)):
         if keras.backend.backend() == "tensorflow":
             kind = Fed if reading.on_disk(stream) else Blocks
             keeper = kind(model, stream, progress, stop, callbacks, strategy=strategy, jit=jit, **arguments)
@@ -105,8 +109,46 @@ def end_again(model, callbacks):
     callbacks.on_train_end()
 
 
+def stages(stream):
+    """((end, stream), ...): what gives the batches before the update end; None ends the last.
+
+    Within a stage all batches are of one shape: Stream's resized.
+    """
+    return getattr(stream, "stages", ((None, stream),))
+
+
+def batches(stream, first, last, *shard, at_once):
+    """A tf.data.Dataset of the batches [first, last), each made by stream.batch(i, *shard)."""
+    whole = None
+    for end, part in stages(stream):
+        numbers = tf.data.Dataset.range(first, last if end is None else min(end, last))
+        made = numbers.map(lambda i, part=part: part.batch(i, *shard), num_parallel_calls=at_once)
+        whole = made if whole is None else whole.concatenate(made)
+        first = max(first, end or 0)
+    return whole.prefetch(2)
+
+
 def block_function(model, stream, strategy, jit):
-    """(first, last) -> metrics after the updates [first, last), all run in one call into TensorFlow.
+    """(first, last) -> metrics after the updates [first, last), all run in TensorFlow.
+
+    One call makes all those of a stage of the stream.
+    """
+    of_stage = [(end, one_stage(model, part, strategy, jit)) for end, part in stages(stream)]
+
+    def from_to(first, last):
+        for end, block in of_stage:
+            if end is None or first < end:
+                here = last if end is None else min(end, last)
+                with tf.device(HOST):
+                    bounds = tf.constant(first, tf.int64), tf.constant(here, tf.int64)
+                metrics, first = block(*bounds), here
+                if first == last:
+                    return metrics
+    return from_to
+
+
+def one_stage(model, stream, strategy, jit):
+    """(first, last) int64 -> metrics after the updates [first, last), whose batches are of one shape.
 
     The batches are computed inside the graph, in a tf.while_loop: no iterator, no Python
     per step. It calls the model's own train_step, whose outputs are dropped but for the
@@ -136,12 +178,7 @@ def block_function(model, stream, strategy, jit):
                 return i < last
         tf.while_loop(goes_on, body, (first,), parallel_iterations=1)
         return model.get_metrics_result()
-
-    def from_to(first, last):
-        with tf.device(HOST):
-            bounds = tf.constant(first, tf.int64), tf.constant(last, tf.int64)
-        return block(*bounds)
-    return from_to
+    return block
 
 
 class Blocks(Keeper):
@@ -204,9 +241,8 @@ class Fed(Blocks):
     def updates(self, first, last):
         for i in range(first, last):
             if i != self.following:
-                numbers = tf.data.Dataset.range(i, np.iinfo(np.int64).max)
-                self.ahead = iter(numbers.map(lambda i: self.stream.batch(i, self.shard),
-                                              num_parallel_calls=tf.data.AUTOTUNE).prefetch(2))
+                self.ahead = iter(batches(self.stream, i, np.iinfo(np.int64).max, self.shard,
+                                          at_once=tf.data.AUTOTUNE))
             self.following = None
             try:
                 values = next(self.ahead)
@@ -252,9 +288,8 @@ class Steps(Keeper):
         self.model.train_function = self.skipping(self.model.train_function)
         first = len(self.progress.history) * self.epoch_updates
         # The last epoch may be cut short; Keras asks for a whole one.
-        numbers = tf.data.Dataset.range(first, self.total + self.epoch_updates)
         at_once = tf.data.AUTOTUNE if reading.on_disk(self.stream) else None
-        return numbers.map(self.stream.batch, num_parallel_calls=at_once).prefetch(2)
+        return batches(self.stream, first, self.total + self.epoch_updates, at_once=at_once)
 
     def skipping(self, function):
         """PyTorch's train function is data -> logs; JAX's (state, iterator over data) -> (logs, state)."""

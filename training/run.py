@@ -69,6 +69,7 @@ class Run:
         if jit == "on" and strategy == "multi_worker":
             raise ValueError("--jit on does not go with --strategy multi_worker: take --jit off")
         self.strategy_name, self.configs = strategy, configs
+        device.share_threads(getattr(config, "parts", 1))
         self.strategy = device.strategy(strategy)
         if jit == "on" and isinstance(self.strategy, tf.distribute.MirroredStrategy):
             raise ValueError(f"--jit on compiles the update of one device, and --strategy {strategy} "
@@ -169,6 +170,7 @@ class Run:
         options.setdefault("checkpoint_every", self.checkpoint_every)
         if self.synchronized:
             replicas.synchronize(model, self.strategy)
+            options["in_parts"] = 1                  # else statistics would be of parts again
         if not self.writes:
             options["verbose"] = 0
         with multi_worker.lost_peers(self.cluster):

@@ -227,3 +227,57 @@ def test_all_of_mnists_training_images_can_train():
 def test_unknown_data_is_refused_by_name():
     with pytest.raises(ValueError, match="mnist, fashion_mnist, kmnist, emnist, digits. Received: nist"):
         mnist.load("nist")
+
+
+def test_the_first_batches_are_of_small_images():
+    data = digits.load(20, seed=4, size=12)
+    grows = Stream(data.training, 20, seed=4, resized=((3, 6), (5, 9)))
+    (first, small), (second, middle), (last, large) = grows.stages
+    assert (first, second, last) == (3, 5, None) and large is grows
+    images, labels = data.train.batch(2)
+    found, found_labels = small.batch(2)
+    assert found.shape == (20, 6, 6, 1) and middle.batch(2)[0].shape == (20, 9, 9, 1)
+    np.testing.assert_allclose(found, tf.image.resize(images, (6, 6), antialias=True))
+    np.testing.assert_array_equal(found_labels, labels)
+    np.testing.assert_array_equal(large.batch(7)[0], data.train.batch(7)[0])
+    assert small._tensors is grows._tensors and small.halves() is None
+    np.testing.assert_allclose(small.batch(2, (1, 2))[0], found[10:])
+
+
+@pytest.mark.parametrize("resized", [((5, 6), (3, 9)), ((0, 6),), ((3, 0),)])
+def test_sizes_that_make_no_sense_are_refused(resized):
+    with pytest.raises(ValueError, match="resized must be pairs of an update and a number of pixels"):
+        Stream(digits.load(20).training, 20, resized=resized)
+
+
+def test_a_network_of_any_size_trains_on_growing_images(tmp_path):
+    data = digits.load(20, seed=4, size=12)
+    seen = []
+
+    class Watched(keras.layers.Layer):
+        def call(self, images):
+            seen.append(images.shape[1])
+            return images
+
+    def network():
+        model = keras.Sequential([keras.Input((None, None, 1)), Watched(), keras.layers.Conv2D(4, 3),
+                                  keras.layers.GlobalMaxPooling2D(), keras.layers.Dense(10)])
+        model.compile(keras.optimizers.SGD(0.05),
+                      keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+        return model
+    straight, by_hand, cut = network(), network(), network()
+    for other in (by_hand, cut):
+        other.set_weights(straight.get_weights())
+    grows = Stream(data.training, 20, seed=4, resized=((5, 6),))
+    del seen[:]
+    Run(tmp_path / "straight").fit(straight, grows, data.validation, updates=9, verbose=0)
+    assert set(seen) == {12, 6}
+    for updates, again in ((3, False), (7, True), (9, True)):         # interrupted in either stage
+        Run(tmp_path / "cut", resume=again).fit(cut, grows, updates=updates, validate_every=1, verbose=0)
+    for one, other in zip(cut.get_weights(), straight.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    for i in range(9):
+        images, labels = data.train.batch(i)
+        by_hand.train_on_batch(tf.image.resize(images, (6, 6), antialias=True) if i < 5 else images, labels)
+    for one, other in zip(straight.get_weights(), by_hand.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)

@@ -1,6 +1,7 @@
 """resnet_cifar10: the smoke run learns, the schedules are what they say, the series is drawn."""
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ from recipes.images.resnet_cifar10 import (
     PUBLISHED,
     SMOKE,
     Config,
+    Muon,
     compiled_model,
     draw_degradation,
     learning_rate,
@@ -74,12 +76,54 @@ def test_the_network_is_the_papers(plain, shortcut, trainable):
 
 def test_decay_is_that_of_the_gradient_after_momentum():
     # With no gradient but the decay's, momentum takes 1 / (1 - .9) steps of rate x decay.
-    model = compiled_model(dataclasses.replace(SMOKE, weight_decay=0.01), cifar.load("digits", 32))
+    config = dataclasses.replace(SMOKE, optimizer="sgd", weight_decay=0.01)
+    model = compiled_model(config, cifar.load("digits", 32))
     before = [np.asarray(variable) for variable in model.trainable_variables]
     rate = 0.1 / 25
     model.optimizer.apply([variable * 0 for variable in model.trainable_variables], model.trainable_variables)
     for old, variable in zip(before, model.trainable_variables, strict=True):
         np.testing.assert_allclose(variable, old * (1 - rate * 0.01 * 10), rtol=1e-6)
+
+
+def test_muon_takes_orthogonal_steps_of_a_part_of_the_kernels_length():
+    generator = np.random.default_rng(0)
+    kernel = keras.Variable(generator.normal(size=(3, 3, 4, 8)).astype("float32"))
+    bias = keras.Variable(np.ones(5, "float32"))
+    optimizer = Muon(0.5, momentum=0.9, nesterov=True, relative_rate=0.1, kernel_momentum=0.8)
+    reference = keras.optimizers.SGD(0.5, momentum=0.9, nesterov=True)
+    plain = keras.Variable(np.ones(5, "float32"))
+    optimizer.build([kernel, bias])
+    reference.build([plain])
+    velocity = np.zeros((36, 8))
+    for _ in range(3):
+        gradient = generator.normal(size=(3, 3, 4, 8)).astype("float32")
+        before = np.asarray(kernel).reshape(36, 8)
+        optimizer.apply([keras.ops.convert_to_tensor(gradient), bias * 0.3], [kernel, bias])
+        reference.apply([plain * 0.3], [plain])
+        flat = gradient.reshape(36, 8)
+        velocity = 0.8 * velocity + 0.2 * flat
+        left, _, right = np.linalg.svd(0.2 * flat + 0.8 * velocity, full_matrices=False)
+        step = (before * np.sqrt(8) / np.linalg.norm(before) - np.asarray(kernel).reshape(36, 8)) / 0.05
+        assert np.linalg.norm(step) == pytest.approx(np.sqrt(8), rel=1e-4)
+        # Newton and Schulz leave the singular values near 1, in the directions of the gradient's own.
+        inner = left.T @ step @ right.T
+        assert np.abs(inner - np.diag(np.diag(inner))).max() < 1e-3
+        assert np.diag(inner).min() > 0.6 and np.diag(inner).max() < 1.4
+    np.testing.assert_allclose(bias, plain)
+
+
+def test_muon_is_read_back_from_its_configuration():
+    optimizer = Muon(0.2, relative_rate=0.3, kernel_momentum=0.7)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert isinstance(again, Muon) and again.get_config() == optimizer.get_config()
+
+
+def test_the_saved_network_takes_images_of_full_size(tmp_path):
+    config = dataclasses.replace(SMOKE, updates=4, warm_up=1)
+    main(config, Run(tmp_path / "run", config=config))
+    assert keras.models.load_model(tmp_path / "run" / "model.keras").input_shape == (None, 32, 32, 3)
+    with pytest.raises(ValueError, match=r"small_part must be in \[0, 1\]. Received: 4000"):
+        main(dataclasses.replace(config, small_part=4000), Run(tmp_path / "other", config=config))
 
 
 def test_configurations_have_the_depths_of_their_names():
