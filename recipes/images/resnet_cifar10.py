@@ -45,11 +45,11 @@ class Config:
     parts: int = 2               # of a batch, each normalised by itself: as on the paper's two GPUs
     schedule: Literal["cycle", "steps"] = "cycle"     # cosine; or a tenth after 1/2 and 3/4 of the updates
     learning_rate: float = 0.2   # the highest
-    warm_up: int = 900           # updates in which the rate rises to it; for steps, at a tenth of it
+    warm_up: int = 860           # updates in which the rate rises to it; for steps, at a tenth of it
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 5e-4   # of all weights, as added to the gradient
-    updates: int = 9_000         # 23 epochs
+    updates: int = 8_600         # 22 epochs
     batch_size: int = 128        # over all devices
     validation: int = 0          # training images that validate; 0: all train
     compared: tuple[int, ...] = ()         # train a plain and a residual network of each of these depths
