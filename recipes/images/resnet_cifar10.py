@@ -4,17 +4,18 @@ Source     He et al. 2016, arXiv:1512.03385, section 4.2, Table 6 and Figure 6.
 Run        python -m recipes run resnet_cifar10           (--depth 56, --plain; --config paper, paper-110 or
            degradation, which draws plain and residual networks of growing depth; --smoke: seconds)
 Published  91.25 % test accuracy at depth 20, 92.49 (32), 92.83 (44), 93.03 (56), 93.57 (110), 92.07 % (1202).
-Departs    The default is for two cores: a seventh of the paper's 64,000 updates, in one cycle of the rate, up
-           to .2 and down a cosine to 0. The kernels of convolutions learn by Muon (Jordan et al. 2024), all
-           else by Nesterov's momentum with five times the paper's decay; in the first three fifths the images
-           are of 24x24 (after Hoffer et al. 2019, arXiv:1908.08986). Chosen on validation images, by trainings
-           of 1,100 updates: 78.5 % right without the two, 83.8 with Muon, 83.5 with both, at three
-           quarters of the time. A batch goes through the network in two parts, each normalised by
-           itself, as on the paper's two GPUs, and, as there, all 50,000 images train. The paper-*
-           configurations have the paper's schedule and optimizer; there depth 110 warms up for 400
-           updates, where the paper waits for 20 % of training accuracy, which it says takes about as long.
-           Decay is apart from momentum and 1 / (1 - momentum) times as strong: the same to first order.
-           First weights are uniform, of He's variance. The weights of the last update count.
+Departs    The default is for two cores: an eighth of the paper's 64,000 updates, in one cycle of the rate,
+           up to .2 and down a cosine to 0. The kernels of convolutions learn by Muon (Jordan et al. 2024),
+           all else by Nesterov's momentum with five times the paper's decay, and in the first three
+           fifths the images are of 24x24 (after Hoffer et al. 2019, arXiv:1908.08986). Chosen on
+           validation images, by trainings of 1,100 updates: 78.5 % right without the two, 83.8 with Muon,
+           83.5 with Muon and half of the updates small, at three quarters of the time. A batch goes
+           through the network in two parts, each normalised by itself, as on the paper's two GPUs, and,
+           as there, all 50,000 images train. The paper-* configurations have the paper's schedule and
+           optimizer; there depth 110 warms up for 400 updates, where the paper waits for 20 % of
+           training accuracy, which it says takes about as long. Decay is apart from momentum and
+           1 / (1 - momentum) times as strong: the same to first order. First weights are uniform, of
+           He's variance. The weights of the last update count.
 """
 import dataclasses
 import math
