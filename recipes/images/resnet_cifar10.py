@@ -9,10 +9,11 @@ Departs    The default is for two cores: an eighth of the paper's 64,000 updates
            all else by Nesterov's momentum with five times the paper's decay, and in the first three
            fifths the images are of 24x24 (after Hoffer et al. 2019, arXiv:1908.08986). Chosen on
            validation images, by trainings of 1,100 updates: 78.5 % right without the two, 83.8 with Muon,
-           83.5 with Muon and half of the updates small, at three quarters of the time. A batch goes
-           through the network in two parts, each normalised by itself, as on the paper's two GPUs, and,
-           as there, all 50,000 images train. The paper-* configurations have the paper's schedule and
-           optimizer; there depth 110 warms up for 400 updates, where the paper waits for 20 % of
+           83.5 with Muon and half of the updates small, at three quarters of the time; whether it holds
+           for 8,400 is not measured. A batch goes through the network in two parts, each normalised by
+           itself, as on the paper's two GPUs, and, as there, all 50,000 images train. The paper-*
+           configurations have the paper's schedule and optimizer; there depth 110 warms up for 400
+           updates, where the paper waits for 20 % of
            training accuracy, which it says takes about as long. Decay is apart from momentum and
            1 / (1 - momentum) times as strong: the same to first order. First weights are uniform, of
            He's variance. The weights of the last update count.
