@@ -42,6 +42,8 @@ class Run:
                                            images the most confident mistakes as stored, with their indices
            figures/*.png, report.html      to look at; tensorboard/ holds the history for TensorBoard
 
+    config: of the recipe; where it has a field `parts`, TensorFlow's threads are shared between so many
+    parts of a batch, which the recipe gives to fit as in_parts.
     changed: the fields of config that the command line set, {name: value}.
     configs: {name: Config} of a series, whose networks are children of this run.
     checkpoint_every: updates ("500") or time ("10m") between two checkpoints within an epoch.

@@ -151,6 +151,9 @@ def compiled_model(config, data):
     options = {"momentum": config.momentum, "nesterov": config.nesterov,
                "weight_decay": config.weight_decay / (1 - config.momentum) or None}
     if config.optimizer == "muon":
+        if not (config.learning_rate > 0 and config.kernel_rate > 0):
+            raise ValueError("learning_rate and kernel_rate must be positive numbers. "
+                             f"Received: {config.learning_rate} and {config.kernel_rate}")
         optimizer = Muon(learning_rate(config), relative_rate=config.kernel_rate / config.learning_rate,
                          kernel_momentum=config.kernel_momentum, **options)
     else:
@@ -166,8 +169,9 @@ def compiled(model, *optimizer):
 
 def trained(config, run):
     """-> (history, metrics) of one network, which run keeps."""
-    if not 0 <= config.small_part <= 1:
-        raise ValueError(f"small_part must be in [0, 1]. Received: {config.small_part}")
+    if not 0 <= config.small_part <= 1 or config.small_side < 4:
+        raise ValueError("small_part must be in [0, 1] and small_side at least 4 pixels. "
+                         f"Received: {config.small_part} and {config.small_side}")
     end = round(config.small_part * config.updates)
     resized = ((end, config.small_side),) if end else ()
     data = cifar.load(config.data, config.batch_size, seed=run.seed, fold=run.fold, augment=config.augment,

@@ -122,8 +122,18 @@ def test_the_saved_network_takes_images_of_full_size(tmp_path):
     config = dataclasses.replace(SMOKE, updates=4, warm_up=1)
     main(config, Run(tmp_path / "run", config=config))
     assert keras.models.load_model(tmp_path / "run" / "model.keras").input_shape == (None, 32, 32, 3)
-    with pytest.raises(ValueError, match=r"small_part must be in \[0, 1\]. Received: 4000"):
-        main(dataclasses.replace(config, small_part=4000), Run(tmp_path / "other", config=config))
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"small_part": 4000}, r"small_part must be in \[0, 1\] .* Received: 4000 and 24"),
+    ({"small_side": 2}, "small_side at least 4 pixels. Received: 0.6 and 2"),
+    ({"kernel_rate": -1.0}, "positive numbers. Received: 0.1 and -1"),
+    ({"learning_rate": 0.0}, "positive numbers. Received: 0.0 and 0.03"),
+    ({"parts": 3}, "multiple of the number of parts, 3. Received: 32")])
+def test_numbers_that_make_no_sense_are_refused(tmp_path, change, message):
+    config = dataclasses.replace(SMOKE, **change)
+    with pytest.raises(ValueError, match=message):
+        main(config, Run(tmp_path / "run", config=config))
 
 
 def test_configurations_have_the_depths_of_their_names():
