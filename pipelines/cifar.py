@@ -24,6 +24,7 @@ AUGMENTATIONS = {
     "flip": CropFlip(pad=0),
     "crop": CropFlip(flip="none"),
     "crop-flip": CropFlip(),                                            # He et al. 2016
+    "crop-alternate": CropFlip(flip="alternating"),              # mirrors every other epoch: Jordan 2024
     "reflect-alternate": CropFlip(pad=2, reflect=True, flip="alternating"),     # airbench, Jordan 2024
 }
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

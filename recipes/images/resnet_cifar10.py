@@ -38,7 +38,7 @@ class Config:
     plain: bool = False          # leave the shortcuts out
     shortcut: Literal["A", "B"] = "A"      # where the number of maps changes: zeros, or 1x1 convolutions
     data: str = "cifar10"        # or cifar100; digits needs no download
-    augment: Literal["crop-flip", "crop", "flip", "none"] = "crop-flip"      # 4 pixels of padding
+    augment: Literal["crop-flip", "crop-alternate", "crop", "flip", "none"] = "crop-flip"  # by 4 pixels
     optimizer: Literal["muon", "sgd"] = "muon"        # for the kernels of convolutions; sgd for all else
     kernel_rate: float = 0.03    # muon's: part of a kernel's length that an update changes, at the top
     kernel_momentum: float = 0.95
