@@ -99,16 +99,20 @@ class Muon(keras.optimizers.SGD):
     where m is kernel_momentum and |.| scales to a norm of sqrt(out). The length of a kernel does nothing
     before batch normalisation but to weaken the steps, so it is kept, and needs no decay.
     rate: the learning rate.  relative_rate: what it is multiplied by for kernels.
+    decay: in an update all else loses that times the rate of itself, as by Keras's weight_decay, which
+    computes the rate again for each variable: a quarter of the time that the update takes to trace.
     """
     NEWTON_SCHULZ = 3.4445, -4.7750, 2.0315        # coefficients of the quintic iteration, and five times it
 
     def __init__(self, learning_rate, momentum=0.9, nesterov=True, *, relative_rate=0.15,
-                 kernel_momentum=0.95, name="muon", **options):
+                 kernel_momentum=0.95, decay=0.0, name="muon", **options):
         super().__init__(learning_rate, momentum, nesterov, name=name, **options)
-        self.relative_rate, self.kernel_momentum = relative_rate, kernel_momentum
+        self.relative_rate, self.kernel_momentum, self.decay = relative_rate, kernel_momentum, decay
 
     def update_step(self, gradient, variable, learning_rate):
         if len(variable.shape) != 4:
+            if self.decay:
+                self.assign(variable, variable * (1 - self.decay * learning_rate))
             super().update_step(gradient, variable, learning_rate)
             return
         length, kept = math.sqrt(variable.shape[-1]), self.kernel_momentum
@@ -130,7 +134,7 @@ class Muon(keras.optimizers.SGD):
 
     def get_config(self):
         return {**super().get_config(), "relative_rate": self.relative_rate,
-                "kernel_momentum": self.kernel_momentum}
+                "kernel_momentum": self.kernel_momentum, "decay": self.decay}
 
 
 def scaled(tensor, length):
@@ -148,16 +152,16 @@ def compiled_model(config, data):
     """The network for training, of images of any size where they are small at first."""
     channels = data.input_shape[2]
     shape = (None, None, channels) if config.small_part else data.input_shape
-    options = {"momentum": config.momentum, "nesterov": config.nesterov,
-               "weight_decay": config.weight_decay / (1 - config.momentum) or None}
+    options = {"momentum": config.momentum, "nesterov": config.nesterov}
+    decay = config.weight_decay / (1 - config.momentum)
     if config.optimizer == "muon":
         if not (config.learning_rate > 0 and config.kernel_rate > 0):
             raise ValueError("learning_rate and kernel_rate must be positive numbers. "
                              f"Received: {config.learning_rate} and {config.kernel_rate}")
         optimizer = Muon(learning_rate(config), relative_rate=config.kernel_rate / config.learning_rate,
-                         kernel_momentum=config.kernel_momentum, **options)
+                         kernel_momentum=config.kernel_momentum, decay=decay, **options)
     else:
-        optimizer = keras.optimizers.SGD(learning_rate(config), **options)
+        optimizer = keras.optimizers.SGD(learning_rate(config), weight_decay=decay or None, **options)
     return compiled(network(config, shape, data.num_classes), optimizer)
 
 
