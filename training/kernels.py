@@ -4,7 +4,8 @@ Keras writes batch normalisation and GELU as chains of element-wise operations, 
 reads and writes a whole feature map, and differentiates them one by one. TensorFlow has one
 kernel for the first (FusedBatchNormV3, in oneDNN, also in bfloat16), and XLA makes one out of the
 second. Convolutions stay out of XLA, which has slower ones. Adam's update is such a chain, too, over
-all weights and their moments; TensorFlow has one kernel for it (ResourceApplyAdam).
+all weights and their moments; TensorFlow has one kernel for it (ResourceApplyAdam). Where weights decay,
+Keras computes the schedule of the rate again for each of them, which takes longer to trace than to run.
 benchmarks/step_time.py has the figures.
 
 The layers and the optimizer themselves, their weights and what a file says of them stay Keras's own.
@@ -41,6 +42,9 @@ def faster(model, wanted=True):
         if type(model.optimizer) in ADAM and not model.optimizer.amsgrad:
             changed.append((model.optimizer, "update_step", model.optimizer.update_step))
             model.optimizer.update_step = types.MethodType(update, model.optimizer)
+        if getattr(model.optimizer, "weight_decay", None):
+            changed.append((model.optimizer, "_apply_weight_decay", None))
+            model.optimizer._apply_weight_decay = types.MethodType(decay, model.optimizer)
     try:
         yield
     finally:
@@ -89,6 +93,18 @@ def update(optimizer, gradient, variable, learning_rate):
         beta2_power=tf.pow(optimizer.beta_2, step), lr=tf.cast(learning_rate, tf.float32),
         beta1=optimizer.beta_1, beta2=optimizer.beta_2, epsilon=optimizer.epsilon,
         grad=tf.cast(gradient, tf.float32))
+
+
+def decay(optimizer, variables):
+    """What Keras's optimizers take off the weights that decay, with one rate for all of them."""
+    if tf.distribute.has_strategy():
+        type(optimizer)._apply_weight_decay(optimizer, variables)
+        return
+    rate = optimizer.learning_rate
+    for variable in variables:
+        if optimizer._use_weight_decay(variable):
+            part = tf.cast(optimizer.weight_decay, variable.dtype)
+            variable.value.assign_sub(variable.value * part * tf.cast(rate, variable.dtype))
 
 
 @tf.custom_gradient

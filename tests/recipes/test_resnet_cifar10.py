@@ -89,8 +89,8 @@ def test_muon_takes_orthogonal_steps_of_a_part_of_the_kernels_length():
     generator = np.random.default_rng(0)
     kernel = keras.Variable(generator.normal(size=(3, 3, 4, 8)).astype("float32"))
     bias = keras.Variable(np.ones(5, "float32"))
-    optimizer = Muon(0.5, momentum=0.9, nesterov=True, relative_rate=0.1, kernel_momentum=0.8, decay=0.02)
-    reference = keras.optimizers.SGD(0.5, momentum=0.9, nesterov=True, weight_decay=0.02)
+    optimizer = Muon(0.5, momentum=0.9, nesterov=True, relative_rate=0.1, kernel_momentum=0.8)
+    reference = keras.optimizers.SGD(0.5, momentum=0.9, nesterov=True)
     plain = keras.Variable(np.ones(5, "float32"))
     optimizer.build([kernel, bias])
     reference.build([plain])
@@ -109,11 +109,11 @@ def test_muon_takes_orthogonal_steps_of_a_part_of_the_kernels_length():
         inner = left.T @ step @ right.T
         assert np.abs(inner - np.diag(np.diag(inner))).max() < 1e-3
         assert np.diag(inner).min() > 0.6 and np.diag(inner).max() < 1.4
-    np.testing.assert_allclose(bias, plain, rtol=1e-6)
+    np.testing.assert_allclose(bias, plain)
 
 
 def test_muon_is_read_back_from_its_configuration():
-    optimizer = Muon(0.2, relative_rate=0.3, kernel_momentum=0.7, decay=0.01)
+    optimizer = Muon(0.2, relative_rate=0.3, kernel_momentum=0.7)
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert isinstance(again, Muon) and again.get_config() == optimizer.get_config()
 
@@ -128,7 +128,7 @@ def test_the_saved_network_takes_images_of_full_size(tmp_path):
     ({"small_part": 4000}, r"small_part must be in \[0, 1\] .* Received: 4000 and 24"),
     ({"small_side": 2}, "small_side at least 4 pixels. Received: 0.6 and 2"),
     ({"kernel_rate": -1.0}, "positive numbers. Received: 0.1 and -1"),
-    ({"learning_rate": 0.0}, "positive numbers. Received: 0.0 and 0.03"),
+    ({"learning_rate": 0.0}, "positive numbers. Received: 0.0 and 0.01"),
     ({"parts": 3}, "multiple of the number of parts, 3. Received: 32")])
 def test_numbers_that_make_no_sense_are_refused(tmp_path, change, message):
     config = dataclasses.replace(SMOKE, **change)

@@ -70,6 +70,39 @@ def test_adam_s_update_equals_keras_s(tmp_path, monkeypatch, optimizer):
         np.testing.assert_allclose(ours, keras_own, rtol=1e-4, atol=1e-5)
 
 
+class Counted(keras.optimizers.schedules.CosineDecay):
+    """Counts how often it is asked for a rate in a graph."""
+    traced = 0
+
+    def __call__(self, step):
+        Counted.traced += not tf.executing_eagerly()
+        return super().__call__(step)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_weights_decay_as_in_keras_by_one_rate(tmp_path, monkeypatch, devices):
+    """Of one network and two devices, too, where Keras's own code runs."""
+    stream, results, traced, original = Stream(Examples(IMAGES, LABELS), 16, seed=3), [], [], kernels.faster
+    for wanted in (False, True):
+        monkeypatch.setattr(kernels, "faster", lambda model, only=wanted, **_: original(model, only))
+        run = Run(tmp_path / str(wanted), seed=0, strategy="mirrored" if devices == 2 else "none")
+        with run.scope():
+            keras.utils.set_random_seed(0)
+            model = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(6, "tanh"),
+                                      layers.Dense(4)])
+            optimizer = keras.optimizers.SGD(Counted(0.2, 12), momentum=0.9, weight_decay=0.3)
+            optimizer.exclude_from_weight_decay(var_names=["bias"])
+            model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        Counted.traced = 0
+        run.fit(model, stream, updates=6, validate_every=6, verbose=0)
+        traced.append(Counted.traced)
+        assert "_apply_weight_decay" not in vars(model.optimizer)
+        results.append([*model.get_weights(), *(np.array(each) for each in model.optimizer.variables)])
+    assert traced[1] == traced[0] if devices == 2 else traced[1] < traced[0]
+    for keras_own, ours in zip(*results, strict=True):
+        np.testing.assert_array_equal(ours, keras_own)
+
+
 def test_rows_of_an_embedding_and_other_optimizers_are_updated_by_keras(monkeypatch):
     applied = set()
     monkeypatch.setattr(tf.raw_ops, "ResourceApplyAdam",

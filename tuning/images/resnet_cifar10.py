@@ -15,7 +15,7 @@ def sample(hp, base=Config()):
         depth=hp.Choice("depth", [8, 14, 20, 26, 32], default=base.depth),
         shortcut=hp.Choice("shortcut", ["A", "B"], default=base.shortcut),
         learning_rate=hp.Float("learning_rate", 0.01, 1.0, sampling="log", default=base.learning_rate),
-        kernel_rate=hp.Float("kernel_rate", 0.005, 0.2, sampling="log", default=base.kernel_rate),
+        kernel_rate=hp.Float("kernel_rate", 0.002, 0.1, sampling="log", default=base.kernel_rate),
         weight_decay=hp.Float("weight_decay", 1e-5, 2e-3, sampling="log", default=base.weight_decay),
         nesterov=hp.Boolean("nesterov", default=base.nesterov),
         batch_size=hp.Choice("batch_size", [64, 128, 256], default=base.batch_size))
