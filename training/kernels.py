@@ -42,7 +42,7 @@ def faster(model, wanted=True):
         if type(model.optimizer) in ADAM and not model.optimizer.amsgrad:
             changed.append((model.optimizer, "update_step", model.optimizer.update_step))
             model.optimizer.update_step = types.MethodType(update, model.optimizer)
-        if getattr(model.optimizer, "weight_decay", None):
+        if decays_as_all(model.optimizer):
             changed.append((model.optimizer, "_apply_weight_decay", None))
             model.optimizer._apply_weight_decay = types.MethodType(decay, model.optimizer)
     try:
@@ -53,6 +53,12 @@ def faster(model, wanted=True):
                 changed_one.activation = value
             else:
                 delattr(changed_one, name)           # of the class again
+
+
+def decays_as_all(optimizer):
+    """Whether weights decay, in the way of most of Keras's optimizers: Muon, for one, has its own."""
+    own = getattr(type(optimizer), "_apply_weight_decay", None)
+    return own is keras.optimizers.Optimizer._apply_weight_decay and bool(optimizer.weight_decay)
 
 
 def fusible(layer):

@@ -103,6 +103,17 @@ def test_weights_decay_as_in_keras_by_one_rate(tmp_path, monkeypatch, devices):
         np.testing.assert_array_equal(ours, keras_own)
 
 
+@pytest.mark.parametrize(("optimizer", "ours"), [
+    (keras.optimizers.SGD(weight_decay=0.1), True), (keras.optimizers.SGD(), False),
+    (keras.optimizers.Muon(weight_decay=0.1), False)], ids=["decays", "does not", "in a way of its own"])
+def test_which_optimizers_decay_by_one_rate(optimizer, ours):
+    model = network()
+    model.compile(optimizer, model.loss)
+    with kernels.faster(model):
+        assert ("_apply_weight_decay" in vars(optimizer)) == ours
+    assert "_apply_weight_decay" not in vars(optimizer)
+
+
 def test_rows_of_an_embedding_and_other_optimizers_are_updated_by_keras(monkeypatch):
     applied = set()
     monkeypatch.setattr(tf.raw_ops, "ResourceApplyAdam",
