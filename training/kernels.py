@@ -5,8 +5,8 @@ reads and writes a whole feature map, and differentiates them one by one. Tensor
 kernel for the first (FusedBatchNormV3, in oneDNN, also in bfloat16), and XLA makes one out of the
 second. Convolutions stay out of XLA, which has slower ones. Adam's update is such a chain, too, over
 all weights and their moments; TensorFlow has one kernel for it (ResourceApplyAdam). Where weights decay,
-Keras computes the schedule of the rate again for each of them, which takes longer to trace than to run.
-benchmarks/step_time.py has the figures.
+Keras puts the schedule of the rate into the graph once for each of them; here it is there once.
+benchmarks/step_time.py has the figures, and benchmarks/README.md the time that a start takes.
 
 The layers and the optimizer themselves, their weights and what a file says of them stay Keras's own.
 """
@@ -102,7 +102,10 @@ def update(optimizer, gradient, variable, learning_rate):
 
 
 def decay(optimizer, variables):
-    """What Keras's optimizers take off the weights that decay, with one rate for all of them."""
+    """Optimizer._apply_weight_decay with one rate for all: weight -= weight_decay rate weight, of any shape.
+
+    variables: all that train; those excluded from decay stay. Under a strategy Keras's own.
+    """
     if tf.distribute.has_strategy():
         type(optimizer)._apply_weight_decay(optimizer, variables)
         return

@@ -148,6 +148,9 @@ def compiled_model(config, data):
     """The network for training, of images of any size where they are small at first."""
     channels = data.input_shape[2]
     shape = (None, None, channels) if config.small_part else data.input_shape
+    if not (0 <= config.momentum < 1 and config.weight_decay >= 0):
+        raise ValueError("momentum must be in [0, 1) and weight_decay not negative. "
+                         f"Received: {config.momentum} and {config.weight_decay}")
     options = {"momentum": config.momentum, "nesterov": config.nesterov,
                "weight_decay": config.weight_decay / (1 - config.momentum) or None}
     if config.optimizer == "muon":

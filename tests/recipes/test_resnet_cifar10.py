@@ -129,6 +129,8 @@ def test_the_saved_network_takes_images_of_full_size(tmp_path):
     ({"small_side": 2}, "small_side at least 4 pixels. Received: 0.6 and 2"),
     ({"kernel_rate": -1.0}, "positive numbers. Received: 0.1 and -1"),
     ({"learning_rate": 0.0}, "positive numbers. Received: 0.0 and 0.01"),
+    ({"momentum": 1.0}, r"momentum must be in \[0, 1\) and weight_decay .* Received: 1.0 and 0.0005"),
+    ({"weight_decay": -1.0}, "Received: 0.9 and -1.0"),
     ({"parts": 3}, "multiple of the number of parts, 3. Received: 32")])
 def test_numbers_that_make_no_sense_are_refused(tmp_path, change, message):
     config = dataclasses.replace(SMOKE, **change)
