@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "benchmarks" / "results"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+CHANGED = "Trainings with settings given by flags, among them those by which defaults were chosen"
 TITLES = ("Recipe", "Configuration", "Published", "Measured", "Gap", "Minutes", "Device")
 
 
@@ -167,11 +168,19 @@ def figure(value, unit):
 
 
 def readme_table(folder=FOLDER):
-    """The table of all results as Markdown."""
-    rows = [row(path.stem, entry) for path in sorted(Path(folder).glob("*.json"))
-            for entry in read_json(path)]
-    if not rows:
-        return "Nothing is recorded yet."
+    """All results as Markdown: a table of the configurations as named; folded away, one of changed ones."""
+    named, changed = [], []
+    for path in sorted(Path(folder).glob("*.json")):
+        for entry in read_json(path):
+            (changed if entry["changed"] else named).append(row(path.stem, entry))
+    parts = [table(named)] if named else []
+    if changed:
+        parts += [f"<details>\n<summary>{CHANGED}: {len(changed)}</summary>", table(changed), "</details>"]
+    return "\n\n".join(parts) or "Nothing is recorded yet."
+
+
+def table(rows):
+    """Rows of cells, as TITLES names them, as a Markdown table."""
     return "\n".join("| " + " | ".join(cells) + " |" for cells in [TITLES, ("---",) * len(TITLES), *rows])
 
 
