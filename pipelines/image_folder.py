@@ -108,10 +108,14 @@ def of_csv(source):
     incomplete = [number for number, row in enumerate(rows, 2) if not all(row)]
     if incomplete:
         raise ValueError(f"{source} lacks a path or a label in line {', '.join(map(str, incomplete[:10]))}")
-    classes = {}
-    for path, label in rows:
-        classes.setdefault(label, []).append(str(source.parent / path))
-    return {label: sorted(set(files)) for label, files in classes.items()}
+    label_of, classes = {}, {}
+    for number, (path, label) in enumerate(rows, 2):
+        path = str(source.parent / path)
+        if label_of.setdefault(path, label) != label:
+            raise ValueError(f"{source} gives {path} the label {label} in line {number} and "
+                             f"{label_of[path]} before. An image can have one label.")
+        classes.setdefault(label, set()).add(path)
+    return {label: sorted(files) for label, files in classes.items()}
 
 
 def cut_class(files, validation, test, fold, name):
