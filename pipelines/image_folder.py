@@ -99,12 +99,15 @@ def listed(source):
 
 def of_csv(source):
     """{label: sorted paths} of a CSV file with columns path, relative to the file's folder, and label."""
-    with open(source, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        if not {"path", "label"} <= set(reader.fieldnames or ()):
-            raise ValueError(f"{source} must begin with a line that names the columns path and label. "
-                             f"Received: {', '.join(reader.fieldnames or ['nothing'])}")
-        rows = [(row["path"], row["label"]) for row in reader]
+    try:
+        with open(source, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if not {"path", "label"} <= set(reader.fieldnames or ()):
+                raise ValueError(f"{source} must begin with a line that names the columns path and label. "
+                                 f"Received: {', '.join(reader.fieldnames or ['nothing'])}")
+            rows = [(row["path"], row["label"]) for row in reader]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{source} is no text in UTF-8. Save it as CSV in that encoding.") from error
     incomplete = [number for number, row in enumerate(rows, 2) if not all(row)]
     if incomplete:
         raise ValueError(f"{source} lacks a path or a label in line {', '.join(map(str, incomplete[:10]))}")

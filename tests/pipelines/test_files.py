@@ -131,6 +131,9 @@ def test_a_csv_file_and_a_test_folder_of_its_own(folder, tmp_path):
     (tmp_path / "bad.csv").write_text("path,label\na.jpg,cat\na.jpg,cat\nb.jpg,dog\na.jpg,dog\n")
     with pytest.raises(ValueError, match="a.jpg the label dog in line 5 and cat before"):
         image_folder.load(tmp_path / "bad.csv")
+    (tmp_path / "bad.csv").write_bytes("path,label\na.jpg,Bär\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="bad.csv is no text in UTF-8"):
+        image_folder.load(tmp_path / "bad.csv")
 
 
 def test_folders_that_cannot_be_used_are_told_in_a_sentence(folder, tmp_path):
