@@ -106,8 +106,8 @@ def of_csv(source):
                 raise ValueError(f"{source} must begin with a line that names the columns path and label. "
                                  f"Received: {', '.join(reader.fieldnames or ['nothing'])}")
             rows = [(row["path"], row["label"]) for row in reader]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{source} is no text in UTF-8. Save it as CSV in that encoding.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{source} is no CSV file in UTF-8 ({error}). Save it as one.") from error
     incomplete = [number for number, row in enumerate(rows, 2) if not all(row)]
     if incomplete:
         raise ValueError(f"{source} lacks a path or a label in line {', '.join(map(str, incomplete[:10]))}")

@@ -132,7 +132,10 @@ def test_a_csv_file_and_a_test_folder_of_its_own(folder, tmp_path):
     with pytest.raises(ValueError, match="a.jpg the label dog in line 5 and cat before"):
         image_folder.load(tmp_path / "bad.csv")
     (tmp_path / "bad.csv").write_bytes("path,label\na.jpg,Bär\n".encode("latin-1"))
-    with pytest.raises(ValueError, match="bad.csv is no text in UTF-8"):
+    with pytest.raises(ValueError, match="bad.csv is no CSV file in UTF-8 .*can't decode byte 0xe4"):
+        image_folder.load(tmp_path / "bad.csv")
+    (tmp_path / "bad.csv").write_text(f'path,label\n"{"a" * 200_000}",cat\n')
+    with pytest.raises(ValueError, match="bad.csv is no CSV file in UTF-8 .field larger"):
         image_folder.load(tmp_path / "bad.csv")
 
 
