@@ -43,7 +43,7 @@ class Complexity:
     activations: int             # elements per example
     activation_bytes: int        # of the same, in the precision of each layer's output
     depth: int                   # weighted layers on the longest path
-    rows: tuple                  # of Row, in the order of computation
+    rows: tuple = dataclasses.field(repr=False)      # of Row, in the order of computation
     uncounted: tuple             # names of layers with matrices whose multiply-adds are not known here
 
 

@@ -10,6 +10,7 @@ The last files of each class, by name, validate, and those before them test; so 
 for every seed. Files that cannot be read are found when the folder is loaded, all of them at once.
 """
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,8 @@ def load(source, batch_size=32, *, size=224, seed=0, fold=None, validation=0.15,
     prepare: in place of that (Splits then says 0 and 1).
     stream_options go to FileStream: order, augment, mix.
     Raises FileNotFoundError or ValueError in a sentence: no such folder, no images, one class, a
-    class with too few images, files that cannot be read, a test class that no training image has.
+    class with too few images, files that cannot be read, a test class that no training image has, an
+    image among the training and the test data.
     """
     if not (0 < validation < 1 and 0 < test < 1 and validation + test < 1):
         raise ValueError("validation and test must be parts in (0, 1), together less than 1. "
@@ -50,6 +52,10 @@ def load(source, batch_size=32, *, size=224, seed=0, fold=None, validation=0.15,
     tests = listed(test_source) if test_source else {}
     if unknown := sorted(set(tests) - set(classes)):
         raise ValueError(f"{other} has classes that {where} has not: {', '.join(unknown[:10])}")
+    known = {identity(path) for files in classes.values() for path in files} if tests else set()
+    if both := [path for files in tests.values() for path in files if identity(path) in known]:
+        raise ValueError(f"{len(both)} images of {other} are images of {where} too, such as {both[0]}. "
+                         "A test needs images that training never saw.")
     every = [path for files in (*classes.values(), *tests.values()) for path in files]
     special, problems = scan(every, check)
     if problems:
@@ -114,11 +120,21 @@ def of_csv(source):
     label_of, classes = {}, {}
     for number, (path, label) in enumerate(rows, 2):
         path = str(source.parent / path)
-        if label_of.setdefault(path, label) != label:
+        file = identity(path)
+        if label_of.setdefault(file, label) != label:
             raise ValueError(f"{source} gives {path} the label {label} in line {number} and "
-                             f"{label_of[path]} before. An image can have one label.")
-        classes.setdefault(label, set()).add(path)
-    return {label: sorted(files) for label, files in classes.items()}
+                             f"{label_of[file]} before. An image can have one label.")
+        classes.setdefault(label, {}).setdefault(file, path)
+    return {label: sorted(files.values()) for label, files in classes.items()}
+
+
+def identity(path):
+    """What all paths to one file have in common; the path itself where there is no file."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):                # files.scan says what is wrong with it
+        return path
+    return status.st_dev, status.st_ino
 
 
 def cut_class(files, validation, test, fold, name):

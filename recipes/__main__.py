@@ -25,12 +25,14 @@ Begin with: python -m recipes run convnet_mnist --smoke"""
 
 
 def list_recipes(arguments):
+    """Prints the table of all recipes, as wide as the terminal; without TensorFlow."""
     Parser("list", "All recipes, by subject.").read(arguments)
     width = min(max(shutil.get_terminal_size((100, 24)).columns, 80), 120)
     print(table(cards(), width))
 
 
 def run(arguments):
+    """Runs the recipe that the first argument names, with the others as its flags."""
     if not arguments or arguments[0].startswith("-"):
         raise ValueError("run needs the name of a recipe, before its flags: "
                          f"python -m recipes run NAME [flags]. There are: {', '.join(cards())}")
@@ -50,6 +52,7 @@ def execute(name, arguments):
 
 
 def resume(arguments):
+    """Goes on with an interrupted run, or says the metrics of a finished one."""
     if not arguments or arguments[0].startswith("-"):
         raise ValueError("resume needs a run folder: python -m recipes resume RUN_DIR [flags]")
     folder, *flags = arguments
@@ -64,6 +67,7 @@ def resume(arguments):
 
 
 def evaluate(arguments):
+    """Has the recipe of a finished run measure its network again."""
     parser = Parser("evaluate", "Measures a finished run again.")
     parser.add_argument("run_dir")
     parser.add_argument("--data-dir", default="", help="TFDS's folder")
@@ -77,6 +81,7 @@ def evaluate(arguments):
 
 
 def predict(arguments):
+    """Says what a network makes of files and texts; status 2 if any of them could not be read."""
     parser = Parser("predict", "Labels or describes one's own images, labels texts and sounds, goes on with "
                     "a text.")
     parser.add_argument("model", metavar="RUN_DIR", help="run folder, or a model.keras")
@@ -220,6 +225,7 @@ def load_layers():
 
 
 def report(arguments):
+    """Writes the report.html of a run again, from its files."""
     parser = Parser("report", "Writes report.html again.")
     parser.add_argument("run_dir")
     flags = parser.read(arguments)
@@ -231,6 +237,7 @@ def report(arguments):
 
 
 def export(arguments):
+    """Writes a network in another format and says how far its outputs are from Keras's."""
     parser = Parser("export", "Writes a trained network in another format, and checks it.")
     parser.add_argument("model", metavar="RUN_DIR", help="run folder, or a model.keras")
     parser.add_argument("--format", choices=("saved_model", "onnx", "litert"), required=True)
@@ -243,6 +250,7 @@ def export(arguments):
 
 
 def record(arguments):
+    """Puts finished runs into benchmarks/results and the README."""
     parser = Parser("record", "Puts finished runs into benchmarks/results and the README's table.")
     parser.add_argument("run_dirs", metavar="RUN_DIR", nargs="+")
     for path in results.record(parser.read(arguments).run_dirs, cards()):
@@ -251,6 +259,7 @@ def record(arguments):
 
 
 def write_table(arguments):
+    """Writes the README's table of results; with --check status 1 if it is not current."""
     parser = Parser("table", "Writes the README's table from benchmarks/results.")
     parser.add_argument("--check", action="store_true", help="only check; status 1 if it is not current")
     if not parser.read(arguments).check:

@@ -327,6 +327,7 @@ def commands(search):
 
 
 def length(seconds):
+    """A time as read: seconds up to two minutes, then minutes."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 

@@ -334,4 +334,5 @@ def line(search, trial_id, values, result):
 
 
 def shown(value):
+    """A hyperparameter as text, floats to four digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -108,4 +108,5 @@ class Space:
 
 
 def field(name):
+    """The field of Config that a hyperparameter belongs to: that before its first dot."""
     return name.split(".")[0]

@@ -297,10 +297,12 @@ def measured(run, objective, direction):
 
 
 def best(values, direction):
+    """The largest or the smallest of values, as direction says: "max" or "min"."""
     return (max if direction == "max" else min)(values)
 
 
 def history(run):
+    """A row of numbers for each epoch that a run has finished; [] before the first."""
     return read_table(run / "history.csv")
 
 

@@ -125,12 +125,23 @@ def test_a_csv_file_and_a_test_folder_of_its_own(folder, tmp_path):
     assert len(data.training) + len(data.validation) == 16
     with pytest.raises(ValueError, match="classes that .* has not: emu"):
         image_folder.load(tmp_path / "list.csv", 4, test_source=folder)
+    (tmp_path / "link.jpg").symlink_to(folder / "cat" / "03.jpg")
+    (tmp_path / "tests.csv").write_text("path,label\nlink.jpg,cat\ntests/cat/00.jpg,cat\n"
+                                        "tests/../animals/dog/02.jpg,dog\n")
+    with pytest.raises(ValueError, match="2 images of .*tests.csv are images of .*list.csv too.* .*link"):
+        image_folder.load(tmp_path / "list.csv", 4, test_source=tmp_path / "tests.csv")
     (tmp_path / "bad.csv").write_text("file,class\na,b")
     with pytest.raises(ValueError, match="columns path and label. Received: file, class"):
         image_folder.load(tmp_path / "bad.csv")
     (tmp_path / "bad.csv").write_text("path,label\na.jpg,cat\na.jpg,cat\nb.jpg,dog\na.jpg,dog\n")
     with pytest.raises(ValueError, match="a.jpg the label dog in line 5 and cat before"):
         image_folder.load(tmp_path / "bad.csv")
+    (tmp_path / "bad.csv").write_text("path,label\nlink.jpg,cat\nanimals/../animals/cat/03.jpg,dog\n")
+    with pytest.raises(ValueError, match="03.jpg the label dog in line 3 and cat before"):
+        image_folder.load(tmp_path / "bad.csv")
+    (tmp_path / "twice.csv").write_text("path,label\n" + "\n".join([*rows, "link.jpg,cat", "./" + rows[9]]))
+    assert {name: len(files) for name, files in image_folder.listed(tmp_path / "twice.csv").items()} == {
+        "cat": 8, "dog": 8}
     (tmp_path / "bad.csv").write_bytes("path,label\na.jpg,Bär\n".encode("latin-1"))
     with pytest.raises(ValueError, match="bad.csv is no CSV file in UTF-8 .*can't decode byte 0xe4"):
         image_folder.load(tmp_path / "bad.csv")
