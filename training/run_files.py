@@ -15,6 +15,8 @@ from training.files import read_json
 from training.page import number
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+# Layers with a kernel that can be shown as pictures, and Keras's class that it is like.
+PICTURED = {"Conv2D": "Conv2D", "GroupedConv2D": "Conv2D", "Dense": "Dense"}
 
 
 class Files:
@@ -167,7 +169,7 @@ def read_network(path):
 
 
 def first_kernel(architecture, group, input_shape=None):
-    """The kernel nearest the input, if that layer is a Conv2D or Dense: (class, name, array, input shape).
+    """The kernel nearest the input, if its layer is of PICTURED: (Keras's class, name, array, input shape).
 
     Keras stores the weights of a Sequential or functional model under layers/<class in snake
     case>, numbered per class in the order of the layers.
@@ -185,9 +187,9 @@ def first_kernel(architecture, group, input_shape=None):
             found = first_kernel(layer, group[stored], input_shape)
             if found:
                 return found
-        elif kind in ("Conv2D", "Dense") and f"{stored}/vars/0" in group:
+        elif kind in PICTURED and f"{stored}/vars/0" in group:
             kernel = np.asarray(group[f"{stored}/vars/0"], np.float32)
-            return kind, config.get("name", key), kernel, input_shape
+            return PICTURED[kind], config.get("name", key), kernel, input_shape
         elif f"{stored}/vars/0" in group and kind not in ("Normalization", "BatchNormalization"):
             return None
     return None

@@ -337,9 +337,10 @@ def test_first_layer_is_the_kernel_keras_saved(tmp_path):
     normalised = keras.layers.Rescaling(2.0)(image)
     wrapped = keras.Sequential([keras.layers.Conv2D(3, 3, name="inner"), keras.layers.Flatten()])(normalised)
     nested = keras.Model(image, keras.layers.Dense(4)(wrapped))
+    grouped = models.alexnet((32, 32, 3), stem_kernel=5, stem_stride=1, hidden=(8,))
     for network, kind, name in ((models.mlp((8, 8, 1), hidden=(6,)), "Dense", "hidden1"),
                                 (models.nielsen_convnet((28, 28, 1)), "Conv2D", "stage1_conv"),
-                                (nested, "Conv2D", "inner")):
+                                (grouped, "Conv2D", "stage1_conv"), (nested, "Conv2D", "inner")):
         network.save(tmp_path / "model.keras")
         found = run_files.read_network(tmp_path / "model.keras")["first"]
         assert found[:2] == (kind, name)
