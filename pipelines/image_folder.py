@@ -134,7 +134,7 @@ def identity(path):
         status = os.stat(path)
     except (OSError, ValueError):                # files.scan says what is wrong with it
         return path
-    return status.st_dev, status.st_ino
+    return (status.st_dev, status.st_ino) if status.st_ino else path       # 0: the file system has no numbers
 
 
 def cut_class(files, validation, test, fold, name):

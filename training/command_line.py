@@ -47,7 +47,7 @@ class RunFlags:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, with errors as exceptions and near names for unknown flags."""
+    """argparse, with flags anywhere, errors as exceptions and near names for unknown flags."""
 
     def __init__(self, command, description, *, program="recipes"):
         super().__init__(f"python -m {program} {command}", description=description, allow_abbrev=False)
@@ -57,7 +57,7 @@ class Parser(argparse.ArgumentParser):
         raise ValueError(f"{message}. {' '.join(self.format_usage().split())}")
 
     def read(self, arguments):
-        flags, unknown = self.parse_known_args(arguments)
+        flags, unknown = self.parse_known_intermixed_args(arguments)
         if unknown:
             known = [option for action in self._actions for option in action.option_strings]
             raise ValueError(f"unknown argument {unknown[0]}.{nearest(unknown[0].split('=')[0], known)} "

@@ -16,7 +16,7 @@ from training.page import number
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
 # Layers with a kernel that can be shown as pictures, and Keras's class that it is like.
-PICTURED = {"Conv2D": "Conv2D", "GroupedConv2D": "Conv2D", "Dense": "Dense"}
+PICTURED = {"Conv2D": "Conv2D", "GroupedConv2D": "Conv2D", "PartialConv2D": "Conv2D", "Dense": "Dense"}
 
 
 class Files:
@@ -169,8 +169,9 @@ def read_network(path):
 
 
 def first_kernel(architecture, group, input_shape=None):
-    """The kernel nearest the input, if its layer is of PICTURED: (Keras's class, name, array, input shape).
+    """The kernel nearest the input, if its layer is of PICTURED: (Keras's class, name, array, shape).
 
+    The shape is the input's, without the batch, with the frame of zeros that the layer sees around it.
     Keras stores the weights of a Sequential or functional model under layers/<class in snake
     case>, numbered per class in the order of the layers.
     """
@@ -180,6 +181,10 @@ def first_kernel(architecture, group, input_shape=None):
         if kind == "InputLayer":
             input_shape = input_shape or (config.get("batch_shape") or [None])[1:]
             continue
+        if kind == "ZeroPadding2D" and len(input_shape or ()) == 3:
+            (height, width, *channels), frame = input_shape, config["padding"]
+            input_shape = [size if size is None else size + sum(both)
+                           for size, both in zip((height, width), frame, strict=True)] + channels
         key = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
         stored = f"layers/{key}" + (f"_{seen[key]}" if key in seen else "")
         seen[key] = seen.get(key, 0) + 1
@@ -189,6 +194,8 @@ def first_kernel(architecture, group, input_shape=None):
                 return found
         elif kind in PICTURED and f"{stored}/vars/0" in group:
             kernel = np.asarray(group[f"{stored}/vars/0"], np.float32)
+            if kernel.ndim == 3:                        # of PartialConv2D: (H, W, connections)
+                kernel = kernel[:, :, None]
             return PICTURED[kind], config.get("name", key), kernel, input_shape
         elif f"{stored}/vars/0" in group and kind not in ("Normalization", "BatchNormalization"):
             return None

@@ -37,6 +37,7 @@ SMOKE = Config(activations=("sigmoid", "relu"), epochs=6, hidden=(30, 30))
 
 
 def sigmoid(z):
+    """1 / (1 + exp(-z)) by NumPy, of any shape."""
     return 1 / (1 + np.exp(-z))
 
 
@@ -84,6 +85,7 @@ def largest_difference():
 
 
 def keras_function(name):
+    """What keras.layers.Activation takes for a function of this lesson; step is no function of Keras."""
     return step if name == "step" else keras.activations.get(name)
 
 

@@ -39,6 +39,7 @@ SUMS = np.stack([BITS.sum(axis=1) // 2, BITS.sum(axis=1) % 2], axis=1)   # (8, 2
 
 
 def sigmoid(net):
+    """1 / (1 + exp(-net)) by NumPy, of any shape."""
     return 1 / (1 + np.exp(-net))
 
 
@@ -89,6 +90,7 @@ def numerical(x, targets, weights, step=1e-5):
 
 
 def largest_difference(one, other):
+    """The largest |a - b| of two lists of arrays, pair by pair of the same shape."""
     return max(float(np.abs(a - b).max()) for a, b in zip(one, other, strict=True))
 
 

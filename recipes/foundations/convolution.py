@@ -154,6 +154,7 @@ def draw_arithmetic(run):
 
 
 def draw_photograph(run, grey, maps):
+    """photograph.png: the grey photograph (H, W) from 0 to 1, and what five filters make of it."""
     import matplotlib.pyplot as plt
     figure, grid = plt.subplots(2, 3, figsize=(12, 5.8), layout="constrained")
     for axes, (title, values) in zip(grid.flat, {"photograph": grey, **maps}.items(), strict=True):

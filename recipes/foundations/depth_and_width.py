@@ -44,6 +44,7 @@ SMOKE = Config(depths=(1, 3), parameters=20_000, cured_depth=1, training_size=20
 
 
 def count_parameters(inputs, classes, depth, width):
+    """Weights and biases of a network of depth hidden layers, each of width units."""
     return (inputs + 1) * width + (depth - 1) * (width + 1) * width + (width + 1) * classes
 
 

@@ -37,6 +37,7 @@ COLOURS = ("tab:red", "tab:orange", "tab:blue")
 
 @dataclasses.dataclass(frozen=True)
 class Surface:
+    """A function of two variables to go down on, with its gradient written out."""
     value: callable              # (x, y) -> f, arrays of any shape
     gradient: callable           # (x, y) -> (df/dx, df/dy)
     window: tuple                # (least x, largest x, least y, largest y) of the picture

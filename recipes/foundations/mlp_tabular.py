@@ -83,6 +83,7 @@ def tested(config, run, name):
 
 
 def accuracy(z, labels):
+    """The part, from 0 to 1, of logits (N,) on the side of zero that their labels 0 and 1 (N,) ask for."""
     return float(np.mean((z > 0) == labels))
 
 
@@ -110,6 +111,7 @@ def main(config, run):
 
 
 def last_mean(histories, name):
+    """The mean over folds of a column's last row."""
     return float(np.mean([rows[-1][name] for rows in histories]))
 
 

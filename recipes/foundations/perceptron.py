@@ -37,6 +37,7 @@ CORNERS = np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])       # the inputs of a
 
 @dataclasses.dataclass(frozen=True)
 class Learned:
+    """What the learning rule came to."""
     weights: np.ndarray          # (inputs + 1,), the bias last
     path: list                   # the weights after each mistake
     passes: int
@@ -227,6 +228,7 @@ def draw_boolean_functions(run, functions, network):
 
 
 def draw_neuron_models(run):
+    """neuron_models.png: output against net for step, ramp, sigmoid and Gaussian."""
     import matplotlib.pyplot as plt
     net = np.linspace(-4, 4, 801)
     curves = {"step, c = 0.5": step(net, c=0.5), "ramp, c = -1, d = 2": ramp(net, c=-1, d=2),

@@ -59,6 +59,7 @@ def constructed(x, bins):
 
 
 def error_bound(bins):
+    """What the construction of so many bins can be wrong by at most, anywhere."""
     return lipschitz() * (1 / (2 * bins) + 0.2785 / (STEEPNESS * bins))
 
 
@@ -166,6 +167,7 @@ def draw_fits(run, config, x, networks):
 
 
 def draw_errors(run, config, errors, built):
+    """errors.png: of trained networks by width and by parameters; of the construction, beside its bound."""
     import matplotlib.pyplot as plt
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13.5, 4.3), layout="constrained")
     parameters = {1: lambda width: 3 * width + 1, 2: lambda width: width ** 2 + 4 * width + 1}

@@ -159,6 +159,7 @@ class LookaheadSGD(keras.optimizers.Optimizer):
 
 
 def updates_of(config, data):
+    """Updates of the whole training; epochs need not be whole."""
     return round(config.epochs * data.train.size / config.batch_size)
 
 
@@ -209,6 +210,7 @@ def mean_logits(model, examples, views):
 
 
 def accuracy(logits, examples):
+    """The part, from 0 to 1, of logits (N, classes) that are largest at their examples' labels."""
     return float(np.mean(logits.argmax(axis=-1) == examples.labels))
 
 
@@ -238,6 +240,7 @@ def main(config, run):
 
 
 def augmentation(config):
+    """Shift and flip as the Config says; None for neither."""
     if not config.translate and config.flip == "none":
         return None
     return CropFlip(config.translate, reflect=True, flip=config.flip)

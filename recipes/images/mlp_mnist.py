@@ -115,6 +115,7 @@ def cross_entropy_cost(labels, logits):
 
 
 def one_hot(labels, logits):
+    """Labels (B,) or (B, 1) -> (B, classes), in the shape and dtype of the logits."""
     return ops.one_hot(ops.cast(ops.reshape(labels, (-1,)), "int32"), logits.shape[-1], dtype=logits.dtype)
 
 
@@ -190,6 +191,7 @@ def svm(config, run, training, data):
 
 
 def accuracies(data, predict):
+    """{val_accuracy, test_accuracy}, from 0 to 1, of a function from examples to classes."""
     return {f"{split}_accuracy": float(np.mean(predict(examples) == examples.labels))
             for split, examples in (("val", data.validation), ("test", data.test))}
 
@@ -222,6 +224,7 @@ def draw_figures(run, results):
 
 
 def draw_gaps(run, results):
+    """gaps.png: measured minus published for each configuration of this run, in points."""
     import matplotlib.pyplot as plt
     figure, axes = plt.subplots(figsize=(8, 9), layout="constrained")
     names = list(results)
@@ -238,6 +241,7 @@ def draw_gaps(run, results):
 
 
 def draw_training_size(run, results):
+    """training_size.png: accuracy by number of training images, of network and SVM."""
     import matplotlib.pyplot as plt
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for kind, label, colour in (("size", "network 784-30-10", "tab:blue"), ("svm", "SVM", "tab:orange")):
@@ -255,6 +259,7 @@ def draw_training_size(run, results):
 
 
 def draw_initialisation(run):
+    """initialisation.png: epoch by epoch from large and from scaled first weights."""
     import matplotlib.pyplot as plt
     figure, both = plt.subplots(1, 2, figsize=(9, 4), sharey=True, layout="constrained")
     for axes, width in zip(both, (30, 100), strict=True):

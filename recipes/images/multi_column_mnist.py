@@ -87,6 +87,7 @@ def probabilities(model, examples):
 
 
 def accuracy(scores, labels):
+    """The part, from 0 to 1, of scores (N, classes) that are largest at their labels (N,)."""
     return float(np.mean(scores.argmax(axis=-1) == labels))
 
 

@@ -139,6 +139,7 @@ def scaled(tensor, length):
 
 
 def network(config, input_shape, num_classes):
+    """The network of the Config: with shortcuts, or without (plain)."""
     if config.plain:
         return plain_cifar(input_shape, num_classes, depth=config.depth)
     return resnet_cifar(input_shape, num_classes, depth=config.depth, shortcut=config.shortcut)
@@ -165,6 +166,7 @@ def compiled_model(config, data):
 
 
 def compiled(model, *optimizer):
+    """The model, compiled with cross-entropy and accuracy."""
     model.compile(*optimizer, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
                   metrics=["accuracy"])
     return model
@@ -246,6 +248,7 @@ def draw_degradation(run, histories):
 
 
 def errors(rows, name):
+    """In percent, of a history's column of accuracies from 0 to 1."""
     return [100 - 100 * row[name] for row in rows]
 
 

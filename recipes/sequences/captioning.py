@@ -126,6 +126,7 @@ def compiled(model, config, data):
 
 
 def optimizer(config, updates):
+    """Adam along a cosine of so many updates, or the paper's SGD; both clip the gradient's norm."""
     if config.optimizer == "sgd":
         return keras.optimizers.SGD(config.learning_rate, global_clipnorm=config.clip)
     rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, updates)
@@ -133,6 +134,7 @@ def optimizer(config, updates):
 
 
 def captioner(model, *, beam, longest):
+    """The model as one that writes sentences, by a beam of that width, of at most longest words."""
     return Captioner(model, start=captions.START, end=captions.END, silent=[captions.UNKNOWN], width=beam,
                      length=longest)
 

@@ -124,6 +124,7 @@ def main(config, run):
 
 
 def logits(model, examples):
+    """(N,) of the model, for examples of N messages."""
     return model.predict(examples.inputs, batch_size=500, verbose=0)[:, 0]
 
 
@@ -165,6 +166,7 @@ def draw(run, folds):
 
 
 def shortened(text, length=120):
+    """A text on one line of at most length characters, unprintable ones as spaces."""
     text = "".join(character if character.isprintable() else " " for character in text)
     return text if len(text) <= length else text[:length - 3] + "..."
 

@@ -1,5 +1,6 @@
 """Images on disk: every kind of file, every kind of damage, and streams that are functions of (seed, i)."""
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -148,6 +149,12 @@ def test_a_csv_file_and_a_test_folder_of_its_own(folder, tmp_path):
     (tmp_path / "bad.csv").write_text(f'path,label\n"{"a" * 200_000}",cat\n')
     with pytest.raises(ValueError, match="bad.csv is no CSV file in UTF-8 .field larger"):
         image_folder.load(tmp_path / "bad.csv")
+
+
+def test_files_without_inode_numbers_are_told_apart_by_their_paths(monkeypatch):
+    status = SimpleNamespace(st_dev=1, st_ino=0)
+    monkeypatch.setattr(image_folder, "os", SimpleNamespace(stat=lambda path: status))
+    assert image_folder.identity("a.jpg") != image_folder.identity("b.jpg")
 
 
 def test_folders_that_cannot_be_used_are_told_in_a_sentence(folder, tmp_path):

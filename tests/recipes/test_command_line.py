@@ -200,6 +200,8 @@ def test_predict_needs_model_keras_alone_and_converts_images(finished, pictures,
     status, out, err = command("predict", model, *files, "--resize")
     assert status == 0, err
     assert [line.split()[1] for line in out.splitlines()] == [label] * 4
+    assert command("predict", model, "--resize", *files)[:2] == (status, out)         # flags anywhere
+    assert command("predict", "--resize", model, *files)[:2] == (status, out)
     files = [pictures / "ink.png", pictures / "transparent.png"]
     _, out, _ = command("predict", model, *files, "--resize", "--invert")
     assert [line.split()[1] for line in out.splitlines()] == [label] * 2

@@ -348,6 +348,25 @@ def test_first_layer_is_the_kernel_keras_saved(tmp_path):
         assert tuple(found[3]) == network.input_shape[1:]
 
 
+def test_first_layer_behind_a_frame_of_zeros(tmp_path):
+    import keras
+
+    import models
+    image = keras.Input((28, 28, 1))
+    framed = keras.layers.ZeroPadding2D(((0, 1), (2, 3)))(image)
+    units = keras.Model(image, keras.layers.Dense(3)(keras.layers.Flatten()(framed)))
+    units.save(tmp_path / "units.keras")
+    found = run_files.read_network(tmp_path / "units.keras")["first"]
+    assert tuple(found[3]) == (29, 33, 1) and found[2].shape == (29 * 33, 3)
+    models.lenet5((32, 32, 1)).save(tmp_path / "lenet.keras")
+    kind, name, kernel, _ = run_files.read_network(tmp_path / "lenet.keras")["first"]
+    assert (kind, name, kernel.shape) == ("Conv2D", "stage1_conv", (5, 5, 1, 6))
+    flat = keras.Input((16,))                               # no image until it is one
+    shaped = keras.layers.ZeroPadding2D(1)(keras.layers.Reshape((4, 4, 1))(flat))
+    keras.Model(flat, keras.layers.Conv2D(2, 3)(shaped)).save(tmp_path / "flat.keras")
+    assert run_files.read_network(tmp_path / "flat.keras")["first"][2].shape == (3, 3, 1, 2)
+
+
 def test_card_equals_the_recipe_itself():
     from recipes.images import convnet_mnist as recipe
     read = card.read("convnet_mnist")
