@@ -3,8 +3,8 @@
 Source     Jordan 2024, arXiv:2404.00498: airbench94. Whitening: Page 2019, "How to train your ResNet".
            Lookahead: Zhang et al. 2019, arXiv:1907.08610.
 Run        python -m recipes run fast_cifar10 --precision mixed_bfloat16
-           (on cores without bfloat16 leave the precision out; --config 'short,without-*': the tricks;
-           --smoke: seconds)
+           (on cores without bfloat16, or where it is slower, as on Intel's without AMX, leave the
+           precision out; --config 'short,without-*': the tricks; --smoke: seconds)
 Published  94.01 % test accuracy, mean of 1,000 runs, in 9.9 epochs and 3.83 s on an A100 GPU, with six views
            of each test image, as here.
 Departs    10.5 epochs in place of 9.9, in batches of 512 in place of 1,024, for which the rates are
