@@ -167,10 +167,10 @@ def from_arguments(Class, default, arguments):
             return tyro.cli(Class, args=arguments, default=default, return_unknown_args=True)
     except SystemExit:
         pass
-    raise ValueError(unboxed(output.getvalue()))
+    raise ValueError(unboxed(output.getvalue(), arguments))
 
 
-def unboxed(text):
+def unboxed(text, arguments):
     """tyro's error message without its frame: sections between rules, a heading before them if unframed."""
     sections = [[]]
     for line in (line.strip(" │") for line in text.splitlines()):
@@ -181,13 +181,27 @@ def unboxed(text):
     if "╭" not in text:
         sections = sections[1:]
     message = " ".join(sections[0]) if sections else " ".join(text.split())
-    invalid = re.match(r"Error parsing (--[\w-]+): .*?(\[?'.*'\]?)$", message)
+    invalid = re.match(r"Error parsing (--[\w-]+): ", message)
     if invalid is None:
         return message
-    option, received = invalid.groups()
+    option = invalid[1]
     kind = next((line.removeprefix(option) for section in sections[1:] for line in section
                  if line.startswith(option + " ")), " another value")
-    return f"{option} takes{kind}. Received: {received}"
+    kind = re.sub(r" \[(\w+) \[\1 \.\.\.\]\]$", r" any number of \1, with spaces between them", kind)
+    return f"{option} takes{kind}. Received: {' '.join(given(option, arguments))}"
+
+
+def given(option, arguments):
+    """What stands behind the option, where it stands last: --size 3 y --epochs 2 -> ["3", "y"]."""
+    found, inside = [], False
+    for part in (part for argument in arguments
+                 for part in (argument.split("=", 1) if argument.startswith("--") else [argument])):
+        if part.startswith("--"):
+            inside = part.replace("_", "-") == option
+            found = [] if inside else found
+        elif inside:
+            found.append(part)
+    return found
 
 
 def difference(config, other):
