@@ -6,12 +6,12 @@ Run        python -m recipes run densenet_cifar10         (--config C10+ and so 
 Published  L40 k12: 94.76 % test accuracy on CIFAR-10 with crops and flips (C10+), 93.00 without (C10);
            75.58 (C100+), 72.45 % (C100). BC L100 k12: 95.49, 94.08, 77.73, 75.85 %.
 Departs    The default is the network of C10+ for 5 epochs in place of 300: 3,515 updates of 1.2 s on two
-           cores with AVX-512, some 70 minutes (2.1 s, two hours, with AVX2), and far from the published
-           figure. It has one cycle of the rate, up to .1 and down a cosine, five times the decay, and keeps
-           5,000 training images for validation. The named configurations have the paper's schedule and
-           train on all images. Decay is apart from momentum and 1 / (1 - momentum) times as strong: the
-           same to first order. First weights are uniform, of He's variance. The weights of the last
-           update count.
+           cores with AVX-512, some 70 minutes (2.1 s, two hours, with AVX2 or on one core), and far from
+           the published figure. It has one cycle of the rate, up to .1 and down a cosine, five times the
+           decay, and keeps 5,000 training images for validation. The named configurations have the
+           paper's schedule and train on all images. Decay is apart from momentum and 1 / (1 - momentum)
+           times as strong: the same to first order. First weights are uniform, of He's variance. The
+           weights of the last update count.
 """
 import dataclasses
 from typing import Literal
