@@ -8,8 +8,9 @@ Published  74.4 % top-1 accuracy of VGG-16 on ImageNet's validation set at one s
 Departs    CIFAR-10 by default: of 32x32 pixels five poolings leave one place of 512 features, on which one
            dense layer of 512 stands in place of two of 4,096. The convolutions are the paper's, with batch
            normalisation between them and relu, which is younger than the paper: without
-           it (--no-batch-norm) the deeper networks start from He's weights. 10 epochs, the rate
-           rising and falling in one cycle. Weight decay is decoupled and leaves biases and
+           it (--no-batch-norm) the deeper networks start from He's weights. 10 epochs (of VGG-11, on one
+           core, 1.2 s an update with AVX-512: 75 minutes; 2.2 s with AVX2), the rate rising and falling in
+           one cycle. Weight decay is decoupled and leaves biases and
            normalisation out.
            paper: 74 epochs of ImageNet, a tenth of the rate when the validation accuracy stands still;
            crops of random area of 224 pixels in place of scales of 256 to 512; one crop at the test;
