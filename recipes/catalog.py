@@ -44,6 +44,8 @@ def table(cards, width=100, folder=results.FOLDER):
             subject = cards[name].path.parent.name
             lines += ["", subject]
         lines += laid_out(row, widths)
+    if any(row[-1].startswith("(") for row in rows.values()):
+        lines += ["", "(in parentheses: of other data or settings than the published figure)"]
     return "\n".join(lines)
 
 
@@ -62,11 +64,15 @@ def paper(card):
 
 
 def measured(name, card, folder):
-    """The means of what benchmarks/results has of the published configurations, else of all."""
+    """The means of what benchmarks/results has of the published configurations, else of all.
+
+    The latter stand in parentheses where there is a published figure, which they are not to be held against.
+    """
     entries = results.read(name, folder)
-    beside = [entry for entry in entries if entry["published"] is not None] or entries
-    values = [results.headline_mean(entry) for entry in beside]
-    return span([value for value in values if value is not None], card.unit)
+    beside = [entry for entry in entries if entry["published"] is not None]
+    values = [results.headline_mean(entry) for entry in beside or entries]
+    text = span([value for value in values if value is not None], card.unit)
+    return f"({text})" if entries and card.published and not beside else text
 
 
 def span(values, unit):

@@ -54,7 +54,10 @@ def test_table_has_published_and_measured_figures(lesson, tmp_path):
              "metrics": {"val_accuracy": {"mean": 0.99, "std": None, "values": [0.99]}}}
     (tmp_path / "results" / "lesson.json").write_text(json.dumps([entry, other]))
     text = catalog.table(lesson, 100, tmp_path / "results")
-    assert "12.19 %" in text and "99.00" not in text
+    assert "12.19 %" in text and "99.00" not in text and "(in parentheses" not in text
+    (tmp_path / "results" / "lesson.json").write_text(json.dumps([other]))
+    text = catalog.table(lesson, 100, tmp_path / "results")
+    assert "(99.00 %)" in text and text.endswith("than the published figure)")
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
