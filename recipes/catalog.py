@@ -71,8 +71,9 @@ def measured(name, card, folder):
     entries = results.read(name, folder)
     beside = [entry for entry in entries if entry["published"] is not None]
     values = [results.headline_mean(entry) for entry in beside or entries]
-    text = span([value for value in values if value is not None], card.unit)
-    return f"({text})" if entries and card.published and not beside else text
+    values = [value for value in values if value is not None]
+    text = span(values, card.unit)
+    return f"({text})" if values and card.published and not beside else text
 
 
 def span(values, unit):
