@@ -43,7 +43,7 @@ def keras_network(name):
                "airbench94": airbench94, "resnet18": resnet18,
                "resnet50": lambda: resnet50(version="v1.5"),
                "ciresan": lambda: mlp(NETWORKS[name][0], 10, hidden=HIDDEN, activation=scaled_tanh)}[name]()
-    if name == "airbench94":                          # as fast_cifar10 trains it
+    if name == "airbench94":                          # as fast_cifar10's sgd trains it
         network.get_layer("whitening_bias").trainable = False
     return network
 

@@ -11,17 +11,16 @@ PATCH = 2                        # pixels: the side of what the whitening layer 
 
 
 def airbench94(input_shape=(32, 32, 3), num_classes=10, *, widths=(64, 256, 256), residual=False,
-               include_top=True, classifier_activation=None, weights=None):
+               scale=1 / 9, include_top=True, classifier_activation=None, weights=None):
     """A whitening layer and three groups of convolutions: 94 % on CIFAR-10 in seconds on a GPU.
 
     Source: Jordan 2024, arXiv:2404.00498, and github.com/KellerJordan/cifar10-airbench.
-    Shapes: float (B, H, W, C), 9x9 or larger or None, standardised -> (B, num_classes) logits, which
-    are divided by 9; without its top (B, 3, 3, 256) for 32x32. stem, stage1 to stage3 name the
-    layers that end them.
+    Shapes: float (B, H, W, C), 9x9 or larger or None, standardised -> (B, num_classes) logits;
+    without its top (B, 3, 3, 256) for 32x32. stem, stage1 to stage3 name the layers that end them.
     Parameters: 1,973,944, of which 1,971,352 trainable; 118,147,360 multiply-adds.
     widths: of the three groups; airbench95 has (128, 384, 384).  residual: a third convolution in
     each group and a shortcut around the last two; airbench96 has it, and (128, 512, 512) or
-    (128, 384, 512).
+    (128, 384, 512).  scale: that of the features, and so of the logits; airbench94_muon has 1/256.
     The kernels of "whitening" are no weights to train: set_whitening takes them from images; its
     biases, layer "whitening_bias", are trained during the first epochs only. Convolutions begin as
     the identity of as many maps as they read; normalisation has an offset and no scale, and a
@@ -44,7 +43,7 @@ def airbench94(input_shape=(32, 32, 3), num_classes=10, *, widths=(64, 256, 256)
             x = identity_convolution(gelu(x, f"{name}_gelu2"), width, f"{name}_conv3")
             x = layers.Add(name=f"{name}_add")([offset_normalised(x, f"{name}_bn3"), shortcut])
         x = gelu(x, name)
-    model = scaled_classifier(image, x, num_classes, 1 / 9, include_top, classifier_activation, "airbench94")
+    model = scaled_classifier(image, x, num_classes, scale, include_top, classifier_activation, "airbench94")
     return weighted(model, weights)
 
 

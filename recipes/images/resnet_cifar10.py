@@ -19,15 +19,14 @@ Departs    The default is for two cores: a seventh of the paper's 64,000 updates
            the last update count.
 """
 import dataclasses
-import math
 from typing import Literal
 
 import keras
-from keras import ops
 
 from models import plain_cifar, resnet_cifar
 from pipelines import cifar
 from training import launch
+from training.optimizers import Muon
 from training.run import read_history
 from training.schedules import one_cycle
 
@@ -87,55 +86,6 @@ def learning_rate(config):
     if rise:
         ends, rates = [rise, *ends], [top / 10, *rates]
     return keras.optimizers.schedules.PiecewiseConstantDecay(ends, rates)
-
-
-@keras.saving.register_keras_serializable("recipes")
-class Muon(keras.optimizers.SGD):
-    """Steps of equal length in all directions for the kernels of convolutions; Keras's SGD for all else.
-
-    Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks".
-    A kernel (h, w, in, out) is taken as the matrix W (h w in, out), G is its gradient:
-        V = m V + (1 - m) G;   U = orthogonal((1 - m) G + m V);   W = |W| - relative_rate rate |U|
-    where m is kernel_momentum and |.| scales to a norm of sqrt(out). The length of a kernel does nothing
-    before batch normalisation but to weaken the steps, so it is kept, and needs no decay.
-    rate: the learning rate.  relative_rate: what it is multiplied by for kernels.
-    """
-    NEWTON_SCHULZ = 3.4445, -4.7750, 2.0315        # coefficients of the quintic iteration, and five times it
-
-    def __init__(self, learning_rate, momentum=0.9, nesterov=True, *, relative_rate=0.15,
-                 kernel_momentum=0.95, name="muon", **options):
-        super().__init__(learning_rate, momentum, nesterov, name=name, **options)
-        self.relative_rate, self.kernel_momentum = relative_rate, kernel_momentum
-
-    def update_step(self, gradient, variable, learning_rate):
-        if len(variable.shape) != 4:
-            super().update_step(gradient, variable, learning_rate)
-            return
-        length, kept = math.sqrt(variable.shape[-1]), self.kernel_momentum
-        velocity = self.momentums[self._get_variable_index(variable)]
-        self.assign(velocity, kept * velocity + (1 - kept) * gradient)
-        direction = ops.reshape((1 - kept) * gradient + kept * velocity, (-1, variable.shape[-1]))
-        step = ops.reshape(scaled(self.orthogonal(direction), length), variable.shape)
-        self.assign(variable, scaled(variable, length) - self.relative_rate * learning_rate * step)
-
-    def orthogonal(self, matrix):
-        """U V' of a matrix U S V', about: the iteration leaves singular values between .7 and 1.2."""
-        a, b, c = self.NEWTON_SCHULZ
-        tall = matrix.shape[0] > matrix.shape[1]
-        matrix = scaled(ops.transpose(matrix) if tall else matrix, 1.0)
-        for _ in range(5):
-            square = ops.matmul(matrix, ops.transpose(matrix))
-            matrix = a * matrix + ops.matmul(b * square + c * ops.matmul(square, square), matrix)
-        return ops.transpose(matrix) if tall else matrix
-
-    def get_config(self):
-        return {**super().get_config(), "relative_rate": self.relative_rate,
-                "kernel_momentum": self.kernel_momentum}
-
-
-def scaled(tensor, length):
-    """The tensor with that Frobenius norm."""
-    return tensor * (length / (ops.sqrt(ops.sum(ops.square(tensor))) + 1e-12))
 
 
 def network(config, input_shape, num_classes):

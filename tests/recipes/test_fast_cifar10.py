@@ -9,9 +9,11 @@ from pipelines import cifar
 from recipes.images.fast_cifar10 import (
     NAMED,
     PUBLISHED,
+    SGD,
     SMOKE,
     VIEWS,
     LookaheadSGD,
+    MuonSGD,
     Triangle,
     augmentation,
     compiled_model,
@@ -22,7 +24,8 @@ from recipes.images.fast_cifar10 import (
 )
 from training import Run
 
-TINY = dataclasses.replace(SMOKE, widths=(8, 8, 8), epochs=0.6, lookahead=3, learning_rate=2.0)
+TINY = dataclasses.replace(SGD, data="digits", widths=(8, 8, 8), epochs=0.6, batch_size=32, lookahead=3,
+                           learning_rate=2.0)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,8 @@ def test_the_optimizer_is_the_authors_by_hand():
             self.statistic = self.add_weight(shape=(3,), initializer="zeros", trainable=False, name="mean")
     layer = Holder()
     layer.build(None)
-    optimizer = LookaheadSGD(rate, momentum, decay, scale, every, updates, [layer.statistic])
+    optimizer = LookaheadSGD(rate, momentum, decay, {layer.beta.path: scale}, every, updates,
+                             [layer.statistic])
     optimizer.build(layer.trainable_variables)
     generator = np.random.default_rng(0)
     weights = {name: np.ones(3) for name in ("kernel", "beta")} | {"statistic": np.zeros(3)}
@@ -79,6 +83,59 @@ def test_the_optimizer_is_the_authors_by_hand():
             weights = dict(slow)
         for name, expected in weights.items():
             np.testing.assert_allclose(getattr(layer, name), expected, rtol=1e-5, err_msg=f"{name} {update}")
+
+
+def test_muons_optimizer_is_the_authors_by_hand():
+    """Their Muon, with three iterations in NumPy, and their SGD, whose rate falls to 0 in 2 of 6 updates."""
+    updates, end, top, part, decay = 6, 2, 0.1, 0.3, 0.02
+    generator = np.random.default_rng(0)
+    kernel = keras.Variable(generator.normal(size=(3, 3, 4, 8)).astype("float32"), name="kernel")
+    bias = keras.Variable(np.ones(5, "float32"), name="bias")
+    rate = keras.optimizers.schedules.PolynomialDecay(top, updates, 0.0)
+    optimizer = MuonSGD(rate, 0.85, decay, {bias.path: 36.0}, 0, updates, early={bias.path: end},
+                        relative_rate=part, kernel_momentum=0.6)
+    optimizer.build([kernel, bias])
+    weights, speed = np.asarray(kernel, np.float64).reshape(36, 8).T, np.zeros((8, 36))
+    offsets, velocity = np.ones(5), np.zeros(5)
+    for update in range(updates):
+        gradients = generator.normal(size=(3, 3, 4, 8)), generator.normal(size=5)
+        optimizer.apply([value.astype("float32") for value in gradients], [kernel, bias])
+        flat = gradients[0].reshape(36, 8).T                  # theirs has a row for each output
+        speed = 0.6 * speed + flat
+        step = flat + 0.6 * speed
+        step = step / np.linalg.norm(step)
+        for _ in range(3):
+            square = step @ step.T
+            step = 3.4445 * step + (-4.7750 * square + 2.0315 * square @ square) @ step
+        fallen = top * (1 - update / updates)
+        weights = weights * np.sqrt(8) / np.linalg.norm(weights) - part * fallen * step
+        np.testing.assert_allclose(np.asarray(kernel).reshape(36, 8), weights.T, rtol=1e-3, atol=1e-5)
+        pulled = gradients[1] + decay / 36 * offsets
+        velocity = 0.85 * velocity + pulled
+        offsets = offsets - 36 * top * max(0, 1 - update / end) * (pulled + 0.85 * velocity)
+        np.testing.assert_allclose(bias, offsets, rtol=1e-4)
+
+
+def test_muons_optimizer_is_read_back_from_its_configuration():
+    optimizer = MuonSGD(0.2, rates={"a": 3.0}, early={"b": 4}, relative_rate=0.3, kernel_momentum=0.7)
+    again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+    assert isinstance(again, MuonSGD) and again.get_config() == optimizer.get_config()
+
+
+def test_the_published_rates_per_example(data):
+    """Of airbench94_muon: .24 for kernels, .053 for biases, .67 for the head, decay 2e-6; logits over 256."""
+    model = compiled_model(dataclasses.replace(NAMED["muon"], data="digits"), data)
+    optimizer, head = model.optimizer, model.get_layer("logits").kernel
+    rate = float(optimizer.learning_rate)
+    assert optimizer.relative_rate * rate == pytest.approx(0.24)
+    offsets = {optimizer.rates[layer.beta.path] for layer in model.layers if hasattr(layer, "beta")}
+    offsets.add(optimizer.rates[model.get_layer("whitening_bias").bias.path])
+    assert [rate * offset / 2000 for offset in offsets] == pytest.approx([0.053], rel=2e-3)
+    assert rate * optimizer.rates[head.path] / 2000 == pytest.approx(0.67, rel=2e-3)
+    assert rate * optimizer.decay / 2000 == pytest.approx(2e-6, rel=2e-3)
+    assert float(keras.ops.std(head)) == pytest.approx(1) and model.get_layer("features").scale == 1 / 256
+    assert float(optimizer.early[model.get_layer("whitening_bias").bias.path]) == pytest.approx(
+        3 / 8 * updates_of(NAMED["muon"], data), abs=1)
 
 
 def test_without_slow_weights_there_are_none():
@@ -115,17 +172,20 @@ def test_views_are_mirrored_and_moved_by_a_pixel(data):
 def test_the_whitening_layer_is_fixed_and_whitens(data):
     model = compiled_model(SMOKE, data)
     names = [variable.path for variable in model.trainable_variables]
-    assert not [name for name in names if "whitening" in name]
+    assert [name for name in names if "whitening" in name] == ["whitening_bias/bias"]
+    frozen = compiled_model(dataclasses.replace(SMOKE, bias_epochs=0.0), data)
+    assert not [each.path for each in frozen.trainable_variables if "whitening" in each.path]
     maps = model.get_layer("whitening")(data.training[:5000].arrays()[0]).numpy().reshape(-1, 24)[:, :12]
     covariance = maps.T @ maps / len(maps)
     assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.01 * covariance.max()
     trained = compiled_model(dataclasses.replace(SMOKE, whitening=False), data)
-    assert len(trained.trainable_variables) == len(names) + 2
+    assert len(trained.trainable_variables) == len(names) + 1
 
 
 @pytest.mark.slow
-def test_the_whitening_layers_biases_are_trained_for_the_first_epochs_only(data):
-    config = dataclasses.replace(TINY, epochs=2.0, bias_epochs=1.0, lookahead=0)
+@pytest.mark.parametrize("base", [TINY, dataclasses.replace(SMOKE, widths=(8, 8, 8))], ids=["sgd", "muon"])
+def test_the_whitening_layers_biases_are_trained_for_the_first_epochs_only(base):
+    config = dataclasses.replace(base, epochs=2.0, bias_epochs=1.0, lookahead=0)
     data = cifar.load("digits", config.batch_size, augment=augmentation(config), validation=0)
     model = compiled_model(config, data)
     bias, others = model.get_layer("whitening_bias").bias, model.get_layer("stage1_conv1").kernel
@@ -154,7 +214,7 @@ def test_each_ablation_leaves_out_what_it_names():
     fields = {"without-whitening": "whitening", "without-dirac": "dirac", "without-alternation": "flip",
               "without-translation": "translate", "without-smoothing": "label_smoothing",
               "without-bias-rate": "bias_rate", "without-lookahead": "lookahead",
-              "without-triangle": "triangle"}
+              "without-triangle": "schedule"}
     assert set(fields) == {name for name in NAMED if name.startswith("without")}
     for name, field in fields.items():
         values = dataclasses.asdict(NAMED[name])
