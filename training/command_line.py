@@ -181,6 +181,10 @@ def unboxed(text, arguments):
     if "╭" not in text:
         sections = sections[1:]
     message = " ".join(sections[0]) if sections else " ".join(text.split())
+    few = re.match(r"Missing value for argument '(--[\w-]+)'\. Expected (\d+) values", message)
+    if few and few[2] != "1":
+        return (f"{few[1]} takes {few[2]} values, with spaces between them. "
+                f"Received: {' '.join(given(few[1], arguments)) or 'none'}")
     invalid = re.match(r"Error parsing (--[\w-]+): ", message)
     if invalid is None:
         return message

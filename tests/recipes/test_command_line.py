@@ -323,6 +323,8 @@ def test_export_says_what_to_install(finished, tmp_path, refused, monkeypatch):
     ([*DIGITS, "--epochs"], r"Missing value for argument '--epochs'"),
     ([*DIGITS, "--filters", "3", "y"], "--filters takes any number of INT, with spaces .*. Received: 3 y"),
     ([*DIGITS, "--filters", "16,32,64"], "Received: 16,32,64"),
+    (["run", "fast_cifar10", "--widths", "3,4,5"], "--widths takes 3 values, with spaces .*Received: 3,4,5"),
+    (["run", "fast_cifar10", "--widths"], "--widths takes 3 values, with spaces .*Received: none"),
     ([*DIGITS, "--activation", "foo"], r"invalid choice 'foo' for .*'--activation'.*'sigmoid', 'relu'"),
     ([*DIGITS, "--strategy", "tpu"], r"invalid choice 'tpu' for argument '--strategy'"),
     ([*DIGITS, "--rung", "9"], "--rung must be one of 1, 2, 2b.*Received: 9"),
