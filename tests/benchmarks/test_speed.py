@@ -43,9 +43,10 @@ def test_time_to_94_quick(tmp_path):
     keras.config.set_dtype_policy("float32")
     assert json.loads((tmp_path / "out.json").read_text()) == report
     assert (report["runs"]["pytorch"] is not None) == TORCH
-    row, = report["runs"]["ours"]
-    parts = (row[f"{part}_seconds"] for part in ("whitening", "training", "evaluation"))
-    assert row["seconds"] == pytest.approx(sum(parts), abs=0.005) and 0 <= row["test_accuracy"] <= 1
+    for name in ("ours", "ours-muon"):
+        row, = report["runs"][name]
+        parts = (row[f"{part}_seconds"] for part in ("whitening", "training", "evaluation"))
+        assert row["seconds"] == pytest.approx(sum(parts), abs=0.005) and 0 <= row["test_accuracy"] <= 1
 
 
 def test_improvements_of_a_search():
