@@ -257,3 +257,14 @@ def test_the_drawing_of_the_tricks(tmp_path, drawn):
 def test_refuses_a_number_of_views_that_there_is_not(tmp_path):
     with pytest.raises(ValueError, match="views must be one of 1, 2, 6. Received: 3"):
         main(dataclasses.replace(SMOKE, views=3), Run(tmp_path, config=SMOKE))
+
+
+@pytest.mark.parametrize(("changes", "message"), [
+    ({"learning_rate": 0.0}, "rates must be positive numbers .*learning_rate=0.0"),
+    ({"bias_rate": 0.0}, "rates must be positive numbers .*bias_rate=0.0"),
+    ({"kernel_rate": -1.0}, "rates must be positive numbers .*kernel_rate=-1.0"),
+    ({"momentum": 1.0}, r"momentum in \[0, 1\).*momentum=1.0"),
+    ({"widths": (8, 8, 0)}, "widths must be at least 1")])
+def test_refuses_rates_and_widths_that_divide_by_zero(data, changes, message):
+    with pytest.raises(ValueError, match=message):
+        compiled_model(dataclasses.replace(SMOKE, **changes), data)
