@@ -74,6 +74,19 @@ def test_a_run_names_step_layer_and_last_good_loss(tmp_path, strategy, every):
     assert len(list(tmp_path.glob("checkpoints/[0-9]*"))) == (2 if every == 4 else 0)
 
 
+def test_layers_whose_computation_a_run_exchanges_are_looked_into_and_restored(tmp_path):
+    inputs = np.ones((8, 4, 4, 3), np.float32)
+    inputs[2:] = np.nan
+    model = keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Conv2D(2, 1),
+                              keras.layers.BatchNormalization(), keras.layers.Flatten(),
+                              keras.layers.Dense(2)])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    stream = Stream(Examples(inputs, np.ones((8, 2), np.float32)), 2, order="fixed")
+    with pytest.raises(FloatingPointError, match="First not finite: the inputs of the batch"):
+        Run(tmp_path).fit(model, stream, updates=4, verbose=0)
+    assert not [layer.name for layer in model.layers if "call" in vars(layer)]
+
+
 def test_an_update_that_made_the_weights_infinite_is_found_behind_the_one_that_shows_it(tmp_path):
     inputs = np.ones((40, 3), np.float32)
     inputs[26] = 4e19                                      # loss 7e37; the gradient, 5e38, is infinite
