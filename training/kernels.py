@@ -2,7 +2,8 @@
 
 Keras writes batch normalisation and GELU as chains of element-wise operations, each of which
 reads and writes a whole feature map, and differentiates them one by one. TensorFlow has one
-kernel for the first (FusedBatchNormV3, in oneDNN, also in bfloat16), and XLA makes one out of the
+kernel for the first (FusedBatchNormV3, in oneDNN, also in bfloat16, where it is quick only for channels
+that are a multiple of 16: others are brought into that shape), and XLA makes one out of the
 second. Convolutions stay out of XLA, which has slower ones. Adam's update is such a chain, too, over
 all weights and their moments; TensorFlow has one kernel for it (ResourceApplyAdam). Where weights decay,
 Keras puts the schedule of the rate into the graph once for each of them; here it is there once.
@@ -19,6 +20,7 @@ import keras
 import tensorflow as tf
 
 DIMENSIONS = 4                   # of what FusedBatchNormV3 takes: (B, H, W, C)
+ALIGNED = 16                     # oneDNN's kernel for bfloat16 is quick for channels that are multiples of it
 ADAM = keras.optimizers.Adam, keras.optimizers.AdamW         # whose update_step is the same
 
 
@@ -76,15 +78,74 @@ def normalise(layer, inputs, training=None, mask=None):
     channels = inputs.shape[-1]
     scale = tf.ones(channels) if layer.gamma is None else tf.convert_to_tensor(layer.gamma)
     offset = tf.zeros(channels) if layer.beta is None else tf.convert_to_tensor(layer.beta)
-    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-        x=inputs, scale=scale, offset=offset, mean=tf.zeros(0), variance=tf.zeros(0),
-        epsilon=layer.epsilon, is_training=True)
-    # The kernel divides by n - 1 for the moving variance, Keras by n.
-    count = tf.cast(tf.size(inputs) // channels, tf.float32)
-    variance *= (count - 1) / count
+    if inputs.dtype == tf.bfloat16 and channels % ALIGNED:
+        outputs, mean, variance = normalised_unaligned(inputs, scale, offset, layer.epsilon)
+    else:
+        outputs, mean, variance = normalised(inputs, scale, offset, layer.epsilon)
     for moving, now in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         moving.assign(moving * layer.momentum + now * (1 - layer.momentum))
     return outputs
+
+
+def normalised(x, scale, offset, epsilon):
+    """By the fused kernel: (B, H, W, C), two of (C,) -> (the same, mean and variance (C,) in float32)."""
+    y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=x, scale=scale, offset=offset, mean=tf.zeros(0), variance=tf.zeros(0), epsilon=epsilon,
+        is_training=True)
+    count = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
+    return y, mean, variance * (count - 1) / count           # the kernel divides by n - 1, Keras by n
+
+
+def normalised_unaligned(x, scale, offset, epsilon):
+    """normalised() for channels that are not a multiple of ALIGNED.
+
+    Some pixels side by side are taken for one of so many times the channels, which are a multiple then:
+    the kernel gives mean and variance of each, which together give those of a channel. Where the
+    pixels of an image do not divide so, in float32.
+    """
+    _, height, width, channels = x.shape
+    together = ALIGNED // math.gcd(ALIGNED, channels)
+    if height is None or width is None or height * width % together:
+        y, mean, variance = normalised(tf.cast(x, tf.float32), scale, offset, epsilon)
+        return tf.cast(y, x.dtype), mean, variance
+    folded = functools.partial(tf.reshape, shape=(-1, height * width // together, 1, together * channels))
+    by_channel = functools.partial(tf.reshape, shape=(together, channels))
+    repeated = functools.partial(tf.tile, multiples=[together])
+
+    @tf.custom_gradient
+    def whole(x, scale, offset):
+        ones = tf.ones(together * channels)
+        _, means, variances = normalised(folded(x), ones, tf.zeros_like(ones), epsilon)
+        means, variances = by_channel(means), by_channel(variances)
+        mean = tf.reduce_mean(means, axis=0)
+        variance = tf.reduce_mean(variances + tf.square(means - mean), axis=0)
+        slope = tf.math.rsqrt(variance + epsilon)
+
+        def backward(gradient, *_):
+            _, scales, offsets, *_ = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=folded(gradient), x=folded(x), scale=ones, reserve_space_1=repeated(mean),
+                reserve_space_2=repeated(variance), reserve_space_3=tf.zeros(0), epsilon=epsilon,
+                is_training=False)
+            scales = tf.reduce_sum(by_channel(scales), axis=0)
+            offsets = tf.reduce_sum(by_channel(offsets), axis=0)
+            # At x: scale slope (gradient - offsets / n - (x - mean) slope scales / n).
+            part = -scale * slope / tf.cast(tf.size(x) // channels, tf.float32)
+            return (lines(gradient, x, scale * slope, part * slope * scales,
+                          part * (offsets - mean * slope * scales)), scales, offsets)
+        return (line(x, scale * slope, offset - mean * scale * slope), mean, variance), backward
+    return whole(x, scale, offset)
+
+
+@tf.function(jit_compile=True, autograph=False)
+def line(x, factor, shift):
+    """factor x + shift of each channel, in float32 within: (..., C), two of (C,) -> (..., C) of x's dtype."""
+    return tf.cast(tf.cast(x, tf.float32) * factor + shift, x.dtype)
+
+
+@tf.function(jit_compile=True, autograph=False)
+def lines(x, y, x_factor, y_factor, shift):
+    """x_factor x + y_factor y + shift of each channel, as line()."""
+    return tf.cast(tf.cast(x, tf.float32) * x_factor + tf.cast(y, tf.float32) * y_factor + shift, x.dtype)
 
 
 def update(optimizer, gradient, variable, learning_rate):

@@ -46,6 +46,36 @@ def test_training_equals_keras(precision, tolerance):
     assert np.abs(results[1][3]).max() > 0.01            # the first moving mean has moved
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("shape", [(6, 4, 4, 12), (6, 8, 2, 7), (6, 3, 3, 12), (6, None, None, 12)],
+                         ids=["four pixels", "sixteen pixels", "no such pixels", "any size"])
+def test_channels_that_the_kernel_is_slow_for(shape, dtype):
+    """The normalised maps, their statistics and all gradients are those of the formula, in float64."""
+    generator = np.random.default_rng(1)
+    x, gradient = (tf.cast(generator.normal(size=(6, *(side or 4 for side in shape[1:3]), shape[3])), dtype)
+                   for _ in range(2))
+    x = 3 * x + 1
+    scale, offset = (tf.constant(generator.normal(size=shape[3]), tf.float32) for _ in range(2))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *shape[1:]), dtype)] * 2)
+    def ours(x, gradient):
+        with tf.GradientTape() as tape:
+            tape.watch([x, scale, offset])
+            y, mean, variance = kernels.normalised_unaligned(x, scale, offset, 1e-3)
+        return y, mean, variance, *tape.gradient(y, [x, scale, offset], gradient)
+
+    wide, scale64, offset64 = (tf.cast(each, tf.float64) for each in (x, scale, offset))
+    with tf.GradientTape() as tape:
+        tape.watch([wide, scale64, offset64])
+        mean, variance = tf.nn.moments(wide, [0, 1, 2])
+        y = (wide - mean) / tf.sqrt(variance + 1e-3) * scale64 + offset64
+    expected = y, mean, variance, *tape.gradient(y, [wide, scale64, offset64], tf.cast(gradient, tf.float64))
+    for index, (found, right) in enumerate(zip(ours(x, gradient), expected, strict=True)):
+        assert found.dtype == (dtype if index in (0, 3) else "float32") and found.shape == right.shape
+        tolerance = 1e-5 if dtype == "float32" else 0.02
+        np.testing.assert_allclose(tf.cast(found, tf.float64), right, rtol=tolerance, atol=tolerance)
+
+
 @pytest.mark.parametrize("optimizer", [
     keras.optimizers.Adam(0.01, beta_2=0.99, clipnorm=1.0, use_ema=True, ema_momentum=0.9),
     keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(0.02, 20), weight_decay=0.1, epsilon=1e-3)],
