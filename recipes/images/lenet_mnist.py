@@ -11,7 +11,8 @@ Departs    50,000 training images: 10,000 choose the epoch; plain-60000 and deca
            LeCun et al. 1998, Efficient BackProp), where the paper takes the mean of 500 images before each
            pass; and damped by .2, where the paper has .02, with which small curvatures gave rates that
            drove the units into saturation: after one pass 94 % of the validation images were right, and
-           with .1 and .4 97. Distortions are drawn anew each epoch; the paper has 540,000 fixed ones.
+           with .1 and .4 97 (by hand). Distortions are drawn anew each epoch; the paper has 540,000 fixed
+           ones.
            The codes of the output are our drawings of the digits, and the constant j of equation 9 is ours.
 """
 import dataclasses
